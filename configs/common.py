@@ -1,0 +1,103 @@
+"""Every option of stata_jax with its default: the base that each config in this folder changes.
+
+A config is `get_config(variant)` returning a locked `ConfigDict`. Each key below is read somewhere; a key that is not
+here does not exist, and setting one is an error that names its neighbours. Override any of them on the command line:
+
+    python -m stata_jax.main --config=configs/digits.py --config.sparsity.keep_rate=0.4
+
+`placeholder(tuple)` marks a value that is derived from the others (here: from the depth) unless it is given.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config() -> ConfigDict:
+    """Returns the defaults: Spikingformer-4-384 with STATA at keep rate 0.2."""
+    config = ConfigDict()
+    config.name = "common"  # names the run folder, runs/<name>
+    config.seed = 0  # every random number of a run follows from this one
+
+    # Data. Static images are repeated over the timesteps of the model.
+    config.data = data = ConfigDict()
+    data.source = "digits"  # digits: cluttered digits, drawn from scikit-learn's handwritten digits
+    data.image_size = 32  # pixels, height and width
+    data.channels = 1
+    data.num_classes = 10
+    data.train_examples = 8192  # training images per epoch
+    data.test_examples = 2000  # test images, the same ones in every run
+    data.test_seed = 1234  # the test images follow from this seed alone
+
+    # How hard the cluttered digits are.
+    data.digits = digits = ConfigDict()
+    digits.size = 16  # pixels, the digit's height and width
+    digits.clutter = 8  # distractor fragments per image
+    digits.fragment = 8  # pixels, a fragment's height and width
+    digits.noise = 0.1  # standard deviation of the pixel noise, on a scale of 0 to 1
+
+    # Augmentation of a training batch.
+    config.augment = augment = ConfigDict()
+    augment.mixup = 0.0  # alpha of the Beta distribution that mixes two images; 0 turns mixup off
+    augment.label_smoothing = 0.1  # share of the label's weight that is spread over all classes
+
+    # The network.
+    config.model = model = ConfigDict()
+    model.family = "spikingformer"
+    model.timesteps = 4  # T
+    model.dim = 384  # D, the token width
+    model.depth = 4  # L, the number of blocks
+    model.heads = 12  # h, a divisor of the width
+    model.mlp_ratio = 4  # hidden width of the MLP over the token width
+    # Which of the four stages after the first convolution halve the image. Two pools make patches of 4x4 pixels
+    # (0011, the CIFAR stem), four of 16x16 (1111, the ImageNet stem).
+    model.pooling = "0011"
+    model.attention_scale = 0.125  # s of Eq. 8, a constant whatever the head width
+    model.tau = 2.0  # membrane time constant of every neuron, in timesteps
+    model.threshold = 1.0  # V_th of every neuron but the one after attention
+    model.attention_threshold = 0.5  # V_th of the neuron after attention
+    model.surrogate_alpha = 4.0  # slope of the sigmoid surrogate gradient
+    model.dtype = "float32"  # of convolutions and products: float32 or bfloat16; the membrane is always float32
+
+    # Token sparsification (Section 4.2).
+    config.sparsity = sparsity = ConfigDict()
+    sparsity.anchor = True  # the anchor token at index 0
+    sparsity.keep_rate = 0.2  # gamma: share of the patch tokens that a pruning block keeps; 1 keeps all
+    sparsity.metric = "anchor"  # what ranks tokens: anchor (Eq. 9), ssa, l1 or random
+    sparsity.timestep_wise = True  # each timestep keeps its own tokens (TAT); False: all keep the same (AT)
+    sparsity.prune_at = placeholder(tuple)  # P_I, e.g. (2, 5); unset: every third block from depth // 3
+    sparsity.slots = "sorted"  # order of the kept tokens: sorted, or stable (a token keeps its slot over time)
+    sparsity.pool = "all"  # mean before the head: all (with the anchor) or tokens (without)
+    sparsity.anchor_init = 2.0  # standard deviation of the anchor's initial values, large enough to fire
+
+    # Dual alignment of attention maps (Sections 4.3 and 4.4).
+    config.align = align = ConfigDict()
+    align.alpha = 0.01  # weight of the intra-alignment loss; 0 turns it off
+    align.beta = 0.01  # weight of the inter-alignment loss; 0 turns it off
+    align.intra_time = True  # better timesteps teach worse ones
+    align.intra_heads = True  # better heads teach worse ones
+    align.intra_at = placeholder(tuple)  # P_a, e.g. (0, 2, 3); unset: 0, depth // 3 + 1, depth - 1
+    align.inter_at = placeholder(tuple)  # P_r; unset: the same
+    align.match = "interpolate"  # maps of two sizes: interpolate (bilinear), or gather (the surviving tokens)
+    align.distance = "mse"  # mse: mean squared error; norm: l2 norm of the difference
+
+    # Optimisation: AdamW, linear warm-up, then cosine, both by step.
+    config.train = train = ConfigDict()
+    train.epochs = 310
+    train.batch_size = 192  # over all devices
+    train.learning_rate = 5e-4  # at the peak
+    train.min_learning_rate = 1e-5  # at the end
+    train.warmup_epochs = 20.0
+    train.warmup_learning_rate = 1e-5  # at the first step
+    train.weight_decay = 0.06  # on matrices and kernels only
+    train.grad_clip = 0.0  # largest global norm of the gradient; 0: no clipping
+    train.log_every = 50  # steps between two lines of metrics.jsonl
+
+    # Evaluation and checkpoints.
+    config.eval = evaluation = ConfigDict()
+    evaluation.batch_size = 250  # over all devices; the last batch is padded and masked
+    evaluation.every_epochs = 1  # also the time of a checkpoint
+    config.checkpoint = checkpoint = ConfigDict()
+    checkpoint.every_steps = 0  # further checkpoints between evaluations; 0: none
+    checkpoint.keep = 1  # newest checkpoints kept, beside the best one
+
+    return config.lock()

@@ -1,0 +1,1 @@
+"""Analysis: operation counts and pictures of a trained or planned model."""

@@ -1,0 +1,85 @@
+"""From a config to the parts of a run: the only place where configs are read into plain arguments."""
+
+import functools
+from typing import Any
+
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from stata_jax.data.source import DigitsSource, make_source
+from stata_jax.models.spikingformer import Spikingformer
+from stata_jax.models.transformer import SpikingTransformer
+from stata_jax.sparsity.placement import align_positions, prune_positions
+from stata_jax.training.losses import stata_loss
+from stata_jax.training.optimizer import adamw, warmup_cosine
+from stata_jax.training.step import Objective
+
+_FAMILIES: dict[str, type[SpikingTransformer]] = {"spikingformer": Spikingformer}
+
+
+def placement(config: ConfigDict) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """The blocks `P_I`, `P_a` and `P_r`: those given, or the paper's for this depth."""
+    depth, sparsity, align = config.model.depth, config.sparsity, config.align
+    prune_at = prune_positions(depth) if sparsity.prune_at is None else tuple(sparsity.prune_at)
+    intra_at = align_positions(depth) if align.intra_at is None else tuple(align.intra_at)
+    inter_at = align_positions(depth) if align.inter_at is None else tuple(align.inter_at)
+    return prune_at if sparsity.keep_rate < 1 else (), intra_at, inter_at
+
+
+def model(config: ConfigDict, *, axis_name: str | None = None) -> SpikingTransformer:
+    """The network.
+
+    Args:
+      config: A checked config.
+      axis_name: Name of the device axis for batch statistics, None outside a mapped step.
+
+    Returns:
+      A Flax module.
+    """
+    settings: dict[str, Any] = config.model.to_dict() | config.sparsity.to_dict()
+    family = settings.pop("family")
+    settings |= {"dtype": jnp.dtype(settings["dtype"]).type, "prune_at": placement(config)[0]}
+    return _FAMILIES[family](num_classes=config.data.num_classes, axis_name=axis_name, **settings)
+
+
+def source(config: ConfigDict) -> DigitsSource:
+    """The data."""
+    data = config.data.to_dict()
+    digits = data.pop("digits")
+    del data["source"]  # digits is the only source so far
+    return make_source(
+        **data, **digits, batch_size=config.train.batch_size, eval_batch_size=config.eval.batch_size, seed=config.seed
+    )
+
+
+def objective(config: ConfigDict) -> Objective:
+    """The training loss, Eq. 12."""
+    align = config.align
+    _, intra_at, inter_at = placement(config)
+    return functools.partial(
+        stata_loss,
+        heads=config.model.heads,
+        scale=config.model.attention_scale,
+        alpha=align.alpha,
+        beta=align.beta,
+        intra_at=intra_at,
+        inter_at=inter_at,
+        intra_time=align.intra_time,
+        intra_heads=align.intra_heads,
+        match=align.match,
+        distance=align.distance,
+    )
+
+
+def optimizer(config: ConfigDict, *, steps_per_epoch: int) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """The optimiser and its learning rate by step."""
+    train = config.train
+    schedule = warmup_cosine(
+        peak=train.learning_rate,
+        start=train.warmup_learning_rate,
+        end=train.min_learning_rate,
+        warmup_steps=round(train.warmup_epochs * steps_per_epoch),
+        total_steps=train.epochs * steps_per_epoch,
+    )
+    return adamw(schedule, weight_decay=train.weight_decay, grad_clip=train.grad_clip), schedule

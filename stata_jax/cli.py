@@ -1,0 +1,112 @@
+"""What the programs of stata_jax share: flags with config overrides, errors of one sentence, exit codes."""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from stata_jax.config_check import ConfigError
+
+EXIT_ERROR = 2  # a mistake of the user's
+EXIT_INTERRUPTED = 130  # Ctrl-C, the shell's own code
+
+_PREFIX = "--config."
+_EPILOG = """\
+--config.KEY=VALUE changes a value of the config, e.g. --config.sparsity.keep_rate=0.4 or
+--config.sparsity.prune_at=2,5. configs/common.py lists every key and says what it does."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises ConfigError instead of printing its usage and leaving."""
+
+    def __init__(self, *, prog: str, description: str) -> None:
+        """Makes a parser with `--help` alone; `description` says what the program does."""
+        super().__init__(
+            prog=prog,
+            usage="%(prog)s [FLAGS] [--config.KEY=VALUE ...]",
+            description=description,
+            epilog=_EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Raises the message, a mistake in a known flag."""
+        raise ConfigError(message)
+
+
+def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Separates the overrides from the other flags.
+
+    Args:
+        argv: a command line; an override is `--config.key=value` or `--config.key value`.
+
+    Returns:
+        The other arguments, and the overrides in the form `--config.key=value`.
+
+    Raises:
+        ConfigError: an override has no value.
+    """
+    others: list[str] = []
+    overrides: list[str] = []
+    rest = iter(argv)
+    for argument in rest:
+        if not argument.startswith(_PREFIX):
+            others.append(argument)
+        elif "=" in argument:
+            overrides.append(argument)
+        else:
+            value = next(rest, None)
+            if value is None or value.startswith("--"):
+                raise ConfigError(f"{argument} needs a value: {argument}=VALUE")
+            overrides.append(f"{argument}={value}")
+    return others, overrides
+
+
+def parse(parser: Parser, argv: Sequence[str], *, required: str) -> tuple[argparse.Namespace, list[str]]:
+    """Parses a command line.
+
+    Args:
+        parser: the flags of the program; none of them `required=True`, so that a misspelt one is named first.
+        argv: the command line.
+        required: the flag that must be there, without its dashes.
+
+    Returns:
+        The values of the flags, and the overrides for `config.parse_overrides`.
+
+    Raises:
+        ConfigError: a flag is unknown, lacks its value, or is required and missing.
+    """
+    others, overrides = split_overrides(argv)
+    flags, unknown = parser.parse_known_args(others)
+    if unknown:
+        name = unknown[0].partition("=")[0]
+        known = [f"--{flag}" for flag in vars(flags)]
+        near = difflib.get_close_matches(name, known, n=1) or [f"{', '.join(known)} or --config.KEY=VALUE"]
+        raise ConfigError(f"unknown argument {unknown[0]}: did you mean {near[0]}?")
+    if getattr(flags, required) is None:
+        raise ConfigError(f"--{required} is missing; --help shows how to use {parser.prog}")
+    return flags, overrides
+
+
+def run(program: Callable[[Sequence[str]], object], argv: Sequence[str] | None, *, interrupted: str) -> int:
+    """Runs a program on a command line; a ConfigError or Ctrl-C becomes one line on stderr.
+
+    Args:
+        program: takes the command line; its return value is dropped.
+        argv: the command line without the program's name; that of the process if None.
+        interrupted: what to print after Ctrl-C.
+
+    Returns:
+        The exit code: 0, 2 after a ConfigError, 130 after Ctrl-C. Other exceptions are bugs and pass through.
+    """
+    try:
+        program(sys.argv[1:] if argv is None else argv)
+    except ConfigError as error:
+        print("error:", *str(error).split(), file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0

@@ -1,0 +1,292 @@
+"""Reading a config: from a file, from overrides and from the JSON of a run folder, without importing JAX.
+
+Every mistake raises `ConfigError` with one sentence. The order for a program is `load`, `check`, `prepare_workdir`.
+"""
+
+import ast
+import contextlib
+import copy
+import difflib
+import inspect
+import json
+import numbers
+import os
+import pathlib
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from stata_jax.config_check import ConfigError, check
+
+__all__ = [
+    "ConfigError",
+    "apply_overrides",
+    "check",
+    "from_json",
+    "load",
+    "parse_overrides",
+    "prepare_workdir",
+    "to_json",
+]
+
+_ROOT = pathlib.Path(__file__).resolve().parents[1]  # the folder of both packages, stata_jax and configs
+_EXPECTED = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    tuple: "whole numbers such as (2, 5), or None",
+}
+
+
+def load(path: str | os.PathLike[str], overrides: Mapping[str, object] | None = None) -> ConfigDict:
+    """Runs a config file and returns its config with the overrides applied; `check` is a step of its own.
+
+    Args:
+        path: a file that defines `get_config`, such as `configs/digits.py`. What follows the last colon, as in
+            `configs/digits.py:dense`, is the variant, the argument of `get_config`.
+        overrides: values by dotted key, such as `{"sparsity.keep_rate": 0.4}`.
+
+    Returns:
+        The locked config.
+
+    Raises:
+        ConfigError: there is no such file, it fails, it has no such variant, or an override does not fit.
+    """
+    file, variant = _split_variant(os.path.expanduser(path))
+    try:
+        source = file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"the config file {file} cannot be read: {error.strerror}") from error
+    try:
+        with _imports_for(file):
+            config = _call_get_config(source, file, variant)
+    except ConfigError:
+        raise
+    except Exception as error:  # a config file is a program, and may raise anything
+        raise ConfigError(_describe(error, file)) from error
+    if not isinstance(config, ConfigDict):
+        raise ConfigError(f"get_config() of {file} returns a {type(config).__name__}, not a ConfigDict")
+    return apply_overrides(config.lock(), overrides or {})
+
+
+def apply_overrides(config: ConfigDict, overrides: Mapping[str, object]) -> ConfigDict:
+    """Returns a copy of a config with other values for some of its keys.
+
+    An int may stand for a float. A key whose value is a tuple, given or unset, takes a tuple or list of ints, or None.
+
+    Args:
+        config: the config, which is left as it is.
+        overrides: values by dotted key.
+
+    Returns:
+        The locked copy.
+
+    Raises:
+        ConfigError: a key does not exist (its neighbours are named) or a value has the wrong type.
+    """
+    config = copy.deepcopy(config)  # keeps the types of unset placeholders, which other copies lose
+    for key, value in overrides.items():
+        group, name = _find(config, key)
+        group[name] = _coerce(key, value, group.get_type(name))
+    return config.lock()
+
+
+def parse_overrides(config: ConfigDict, flags: Sequence[str]) -> dict[str, object]:
+    """Reads flags `--config.a.b=value` by the types that the keys have in a config.
+
+    Booleans are true, false, 1 or 0; strings stand as they are; tuples are `(2, 5)`, `2,5`, `2` or `None`.
+
+    Args:
+        config: the config that the flags override.
+        flags: the flags, one string each.
+
+    Returns:
+        Values by dotted key, for `apply_overrides`; the last of two flags with the same key counts.
+
+    Raises:
+        ConfigError: a flag is not of this form, its key does not exist, or its value has the wrong type.
+    """
+    overrides: dict[str, object] = {}
+    for flag in flags:
+        name, equals, text = flag.partition("=")
+        key = name.removeprefix("--config.")
+        if key == name or not key or not equals:
+            raise ConfigError(f"{flag!r} is not an override of the form --config.key=value")
+        group, leaf = _find(config, key)
+        kind = group.get_type(leaf)
+        try:
+            value = _parse(text, kind)
+        except (ValueError, SyntaxError):
+            value = text  # refused just below, with the sentence for a wrong type
+        overrides[key] = _coerce(key, value, kind)
+    return overrides
+
+
+def to_json(config: ConfigDict) -> str:
+    """Returns the JSON text of a config: tuples as lists, unset placeholders as null."""
+    return config.to_json(indent=2) + "\n"
+
+
+def from_json(text: str, base: ConfigDict | None = None) -> ConfigDict:
+    """Reads the JSON text of a config back, the inverse of `to_json`.
+
+    The types come from a base config; a key that the text lacks keeps the value of the base.
+
+    Args:
+        text: what `to_json` returned.
+        base: a config with all keys; `configs/common.py` if None.
+
+    Returns:
+        The locked config.
+
+    Raises:
+        ConfigError: the text is not JSON, or has a key or a type that the base does not have.
+    """
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"the saved config is not valid JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"the saved config must be a JSON object, not a {type(values).__name__}")
+    base = load(_ROOT / "configs" / "common.py") if base is None else base
+    return apply_overrides(base, dict(_leaves(values)))
+
+
+def prepare_workdir(path: str | os.PathLike[str]) -> pathlib.Path:
+    """Makes a run folder, if it is not there yet, and tries to write in it.
+
+    Args:
+        path: the folder; `~` is the home folder.
+
+    Returns:
+        Its absolute path.
+
+    Raises:
+        ConfigError: it cannot be made or written in.
+    """
+    if not os.fspath(path):
+        raise ConfigError("the workdir is empty: name a folder")
+    folder = pathlib.Path(os.path.expanduser(path)).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(f"the workdir {folder} cannot be written: {error.strerror}") from error
+    return folder
+
+
+def _split_variant(path: str) -> tuple[pathlib.Path, str | None]:
+    head, colon, variant = path.rpartition(":")
+    if not colon or pathlib.Path(path).is_file():  # a file may have a colon in its name
+        return pathlib.Path(path), None
+    return pathlib.Path(head), variant
+
+
+def _call_get_config(source: bytes, file: pathlib.Path, variant: str | None) -> object:
+    namespace: dict[str, Any] = {"__name__": "config_file", "__file__": str(file)}
+    exec(compile(source, str(file), "exec"), namespace)
+    get_config = namespace.get("get_config")
+    if not callable(get_config):
+        raise ConfigError(f"the config file {file} does not define get_config()")
+    arguments = [] if variant is None else [variant]
+    try:
+        inspect.signature(get_config).bind(*arguments)
+    except TypeError as error:
+        problem = f"needs a variant: {file}:VARIANT" if variant is None else f"has no variants, so no {variant!r}"
+        raise ConfigError(f"the config file {file} {problem}") from error
+    return get_config(*arguments)
+
+
+@contextlib.contextmanager
+def _imports_for(file: pathlib.Path) -> Iterator[None]:
+    """Makes `from configs import common` work from any folder, and see the files as they are now."""
+
+    def forget_configs() -> dict[str, Any]:
+        names = [name for name in sys.modules if name.partition(".")[0] == "configs"]
+        return {name: sys.modules.pop(name) for name in names}
+
+    path, modules = list(sys.path), forget_configs()
+    sys.path[:] = [str(file.resolve().parent.parent), *path, str(_ROOT)]
+    try:
+        yield
+    finally:
+        forget_configs()
+        sys.path[:] = path
+        sys.modules.update(modules)
+
+
+def _describe(error: Exception, file: pathlib.Path) -> str:
+    """Says in one line what a config file raised, and where."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ValueError):  # the config file's own words, such as the list of its variants
+        return f"{file}: {text}"
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}, line {error.lineno}: {error.msg}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return f"{file}, line {lines[-1] if lines else 1}: {type(error).__name__}: {text}"
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields (dotted key, value) for every key that is not a group."""
+    for name, value in tree.items():
+        if isinstance(value, dict | ConfigDict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _find(config: ConfigDict, key: str) -> tuple[ConfigDict, str]:
+    """Returns the group of a dotted key and the key's name in it, or raises ConfigError with its neighbours."""
+    *groups, name = key.split(".")
+    known = [leaf for leaf, _ in _leaves(config)]
+    group, prefix = config, ""
+    for part in groups:
+        if part not in group or not isinstance(group[part], ConfigDict):
+            break
+        group, prefix = group[part], f"{prefix}{part}."
+    if key in known:
+        return group, name
+    inside = [leaf for leaf in known if leaf.startswith(key + ".")]
+    if inside:
+        raise ConfigError(f"config.{key} is a group of keys: set one of {', '.join(inside)}")
+    near = [leaf for leaf in known if leaf.endswith("." + name)] or difflib.get_close_matches(key, known, cutoff=0.75)
+    if near:
+        raise ConfigError(f"the config has no key {key}: did you mean {' or '.join(near)}?")
+    level = ", ".join(prefix + leaf for leaf in group)
+    raise ConfigError(f"the config has no key {key}: the keys there are {level}")
+
+
+def _parse(text: str, kind: type) -> object:
+    if kind is bool:
+        return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
+    if kind is int or kind is float:
+        return kind(text)
+    if kind is tuple:
+        value = ast.literal_eval(text.strip())
+        return (value,) if isinstance(value, int) else value
+    return text
+
+
+def _coerce(key: str, value: object, kind: type) -> object:
+    """Returns the value as the type of its key, or raises ConfigError. Any integer or real type counts, NumPy's too."""
+
+    def is_whole(item: object) -> bool:
+        return isinstance(item, numbers.Integral) and not isinstance(item, bool)
+
+    if kind in (bool, str) and isinstance(value, kind):
+        return value
+    if kind is int and is_whole(value):
+        return int(value)  # type: ignore[call-overload]
+    if kind is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return float(value)
+    if kind is tuple and isinstance(value, tuple | list) and all(is_whole(item) for item in value):
+        return tuple(int(item) for item in value)
+    if kind is tuple and value is None:
+        return None
+    raise ConfigError(f"{key} is {value!r}, but it must be {_EXPECTED.get(kind, f'of type {kind.__name__}')}")

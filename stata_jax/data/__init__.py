@@ -1,0 +1,1 @@
+"""Images, batches and augmentation."""

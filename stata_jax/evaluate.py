@@ -1,0 +1,103 @@
+"""Evaluates a run's checkpoint: `python -m stata_jax.evaluate --workdir=runs/digits [--config.KEY=VALUE ...]`."""
+
+import functools
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from stata_jax import cli, config
+
+
+def evaluate(
+    workdir: pathlib.Path, *, overrides: Mapping[str, object] | None = None, step: int | None = None
+) -> dict[str, float]:
+    """Evaluates a checkpoint with the config beside it, on the whole test set.
+
+    Args:
+      workdir: Folder of a run.
+      overrides: Values by dotted key that differ from the run's config, such as `{"data.digits.clutter": 4}`.
+      step: Which checkpoint; None for the newest.
+
+    Returns:
+      `top1` and `top5`, shares from 0 to 1, `loss`, `images`, and the `step` of the checkpoint.
+
+    Raises:
+      ConfigError: If the folder holds no such checkpoint, or the overrides do not fit it.
+    """
+    path = workdir / "config.json"
+    if not path.is_file():
+        raise config.ConfigError(f"{workdir} holds no run: there is no config.json in it")
+    settings = config.apply_overrides(config.from_json(path.read_text()), dict(overrides or {}))
+    config.check(settings)
+
+    import jax  # only now that the flags are right: it takes seconds
+    import jax.numpy as jnp
+
+    from stata_jax import build
+    from stata_jax.training import compilation, parallel
+    from stata_jax.training.checkpoint import Checkpoints
+    from stata_jax.training.evaluation import evaluate as count_hits
+    from stata_jax.training.step import eval_step
+
+    compilation.use_cache()
+    source = build.source(settings)
+    model = build.model(settings, axis_name=parallel.AXIS)
+    images = jax.ShapeDtypeStruct((1, *source.image_shape), jnp.float32)
+    wanted = jax.eval_shape(build.model(settings).init, jax.random.key(0), images)
+    checkpoints = Checkpoints(workdir / "checkpoints", keep=settings.checkpoint.keep)
+    try:
+        found = checkpoints.variables(step=step)
+    finally:
+        checkpoints.close()
+    if found is None:
+        raise config.ConfigError(f"{workdir} holds no checkpoint" + ("" if step is None else f" of step {step}"))
+    variables, at = found
+    _check_fit(variables, wanted)
+    mapped = parallel.on_all_devices(functools.partial(eval_step, model=model, axis_name=parallel.AXIS))
+    batches = (source.test_batch(i) for i in range(source.test_steps))
+    accuracy = count_hits(mapped, parallel.replicate(variables), batches, key=jax.random.key(settings.seed))
+    return accuracy | {"step": at}
+
+
+def _check_fit(variables: Mapping[str, object], wanted: Mapping[str, object]) -> None:
+    """Raises where the overrides ask for a network that the checkpoint does not hold."""
+    import jax
+
+    have, want = (
+        {jax.tree_util.keystr(path, simple=True, separator="/"): np.shape(leaf) for path, leaf in leaves}
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (variables, wanted))
+    )
+    for name in sorted(have.keys() | want.keys()):
+        if have.get(name) != want.get(name):
+            raise config.ConfigError(
+                f"the checkpoint does not fit this config: {name} has shape {have.get(name, 'none')} in the "
+                f"checkpoint and {want.get(name, 'none')} by the config"
+            )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code, see `cli.run`."""
+    return cli.run(_evaluate, argv, interrupted="interrupted")
+
+
+def _evaluate(argv: Sequence[str]) -> None:
+    parser = cli.Parser(prog="python -m stata_jax.evaluate", description="Evaluate a checkpoint of a run.")
+    parser.add_argument("--workdir", metavar="DIR", help="the folder of the run (needed)")
+    parser.add_argument("--step", metavar="N", type=int, help="which checkpoint (default: the newest)")
+    flags, flag_overrides = cli.parse(parser, argv, required="workdir")
+    workdir = pathlib.Path(flags.workdir).expanduser().absolute()
+    overrides: dict[str, object] = {}
+    if flag_overrides and (workdir / "config.json").is_file():
+        settings = config.from_json((workdir / "config.json").read_text())
+        overrides = config.parse_overrides(settings, flag_overrides)
+    result = evaluate(workdir, overrides=overrides, step=flags.step)
+    print(
+        f"step {result['step']:.0f}: test top-1 {100 * result['top1']:.2f} %, top-5 {100 * result['top5']:.2f} %, "
+        f"cross entropy {result['loss']:.4f} ({result['images']:.0f} images)"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""Trains one config: `python -m stata_jax.main --config=configs/digits.py --config.sparsity.keep_rate=0.4`.
+
+Flags only. Everything that the user can get wrong is checked before JAX is imported.
+"""
+
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from stata_jax import cli, config
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code, see `cli.run`."""
+    return cli.run(_train, argv, interrupted="interrupted: the same command resumes the run from its last checkpoint")
+
+
+def _train(argv: Sequence[str]) -> None:
+    parser = cli.Parser(prog="python -m stata_jax.main", description="Train a model, or go on with its training.")
+    parser.add_argument("--config", metavar="FILE[:VARIANT]", help="the config, e.g. configs/digits.py (needed)")
+    parser.add_argument("--workdir", metavar="DIR", help="the folder of the run (default: runs/ and the config's name)")
+    flags, flag_overrides = cli.parse(parser, argv, required="config")
+    settings = config.load(flags.config)
+    settings = config.apply_overrides(settings, config.parse_overrides(settings, flag_overrides))
+    config.check(settings)
+    default = pathlib.Path("runs") / settings.name
+    workdir = config.prepare_workdir(default if flags.workdir is None else flags.workdir)
+
+    from stata_jax.train import train  # imports JAX, which takes seconds: only now that the flags are right
+
+    train(settings, workdir)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""Spiking self-attention on arrays (Eq. 8, before the neuron)."""
+
+import jax
+import jax.numpy as jnp
+
+
+def spiking_attention(q: jax.Array, k: jax.Array, v: jax.Array, *, heads: int, scale: float) -> jax.Array:
+    """Attention of spikes without a softmax: `(Q K^T) V s = Q (K^T V) s`.
+
+    Spikes are 0 or 1, so both orders give the same integers; the cheaper one is taken: `2 N^2 D` against
+    `2 N D^2 / h` multiply-accumulates.
+
+    Args:
+      q: Query spikes, shape (T, B, N, D).
+      k: Key spikes, shape (T, B, N, D).
+      v: Value spikes, shape (T, B, N, D).
+      heads: h, a divisor of D.
+      scale: The attention scale s.
+
+    Returns:
+      Input currents for the neuron after attention, shape (T, B, N, D).
+
+    Source: STATA, Eq. 8.
+    """
+    timesteps, batch, n, width = q.shape
+    q, k, v = (x.reshape(timesteps, batch, n, heads, width // heads) for x in (q, k, v))
+    if n <= width // heads:
+        phi = jnp.einsum("tbqhd,tbkhd->tbhqk", q, k)
+        out = jnp.einsum("tbhqk,tbkhd->tbqhd", phi, v)
+    else:
+        summed = jnp.einsum("tbkhd,tbkhe->tbhde", k, v)
+        out = jnp.einsum("tbqhd,tbhde->tbqhe", q, summed)
+    return out.reshape(timesteps, batch, n, width) * jnp.asarray(scale, out.dtype)

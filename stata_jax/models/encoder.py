@@ -1,0 +1,108 @@
+"""The encoder loop of every family, which is the paper's Algorithm 1."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from stata_jax.models.layers import Seen
+from stata_jax.sparsity.alignment import attention_map
+from stata_jax.sparsity.placement import kept_tokens
+from stata_jax.sparsity.scores import token_scores
+from stata_jax.sparsity.select import gather_tokens, stable_slots, top_tokens
+
+
+class Block(Protocol):
+    """What the loop needs of a family's block: attention and MLP, each with its residual added."""
+
+    @property
+    def attention(self) -> Any:
+        """Maps tokens (T, B, N, D) to tokens and to what was seen on the way, `q` and `k` among it."""
+
+    @property
+    def mlp(self) -> Any:
+        """Maps tokens (T, B, N, D) to tokens and to what was seen on the way."""
+
+
+def encode(
+    tokens: jax.Array,
+    blocks: Sequence[Block],
+    *,
+    train: bool,
+    key: jax.Array,
+    anchor: bool,
+    heads: int,
+    scale: float,
+    keep_rate: float,
+    prune_at: Sequence[int],
+    metric: str,
+    timestep_wise: bool,
+    slots: str,
+) -> tuple[jax.Array, Seen]:
+    """Runs tokens through the blocks; the blocks of `P_I` drop tokens between attention and MLP.
+
+    Args:
+      tokens: Shape (T, B, N, D), with the anchor at index 0 if there is one.
+      blocks: The L blocks.
+      train: Whether batch statistics are used.
+      key: A JAX random key, for the metric `random`.
+      anchor: Whether there is an anchor token, which is never dropped.
+      heads: h.
+      scale: The attention scale s.
+      keep_rate: gamma, the share of the patch tokens that a pruning block keeps; 1 prunes nothing.
+      prune_at: `P_I`, the blocks that prune.
+      metric: What ranks the tokens, see `token_scores`.
+      timestep_wise: Whether each timestep keeps its own tokens.
+      slots: `sorted` or `stable`, the order of the kept tokens, see `stable_slots`.
+
+    Returns:
+      The tokens that are left, shape (T, B, N_L, D), and what was seen, by name:
+        `blocks`: per block what its attention and MLP have seen, and its output under `out`.
+        `maps`: per block the attention map `phi`, shape (T, B, h, N_l, N_l). The compiler drops what nobody reads.
+        `kept`: per pruning block the indices of the kept tokens among its tokens, shape (T, B, K + anchor).
+        `positions`: per pruning block the patch index of each kept token, shape (T, B, K), without the anchor.
+
+    Source: STATA, Algorithm 1.
+    """
+    patches = tokens.shape[2] - anchor
+    positions = jnp.broadcast_to(jnp.arange(patches, dtype=jnp.int32), (*tokens.shape[:2], patches))
+    seen: Seen = {"blocks": [], "maps": [], "kept": {}, "positions": {}}
+    for l, block in enumerate(blocks):
+        tokens, attention = block.attention(tokens, train=train)
+        q, k = attention["q"], attention["k"]
+        seen["maps"].append(attention_map(q, k, heads=heads, scale=scale))
+        if l in prune_at and keep_rate < 1:
+            scores = token_scores(
+                metric, tokens=tokens[:, :, anchor:], q=q, k=k, heads=heads, scale=scale, key=jax.random.fold_in(key, l)
+            )
+            keep = kept_tokens(positions.shape[2], keep_rate)
+            index = top_tokens(scores, positions, keep=keep, total=patches, timestep_wise=timestep_wise)
+            if slots == "stable":
+                index = stable_slots(index, gather_tokens(positions, index))
+            positions = gather_tokens(positions, index)
+            if anchor:
+                index = jnp.concatenate([jnp.zeros_like(index[..., :1]), index + 1], axis=-1)
+            tokens = gather_tokens(tokens, index)
+            seen["kept"][l], seen["positions"][l] = index, positions
+        tokens, mlp = block.mlp(tokens, train=train)
+        seen["blocks"].append({"attention": attention, "mlp": mlp, "out": tokens})
+    return tokens, seen
+
+
+def surviving_tokens(kept: dict[int, jax.Array], shallow: int, deep: int) -> jax.Array | None:
+    """Indices of the tokens that enter block `deep` among those that enter block `shallow`.
+
+    Args:
+      kept: Per pruning block the indices of its kept tokens, shape (T, B, K + anchor).
+      shallow: A block.
+      deep: A deeper block.
+
+    Returns:
+      Shape (T, B, N_deep), or None if no block from `shallow` up to `deep` prunes.
+    """
+    index = None
+    for l in range(shallow, deep):
+        if l in kept:
+            index = kept[l] if index is None else gather_tokens(index, kept[l])
+    return index

@@ -1,0 +1,151 @@
+"""The few layers that all families share: neuron, batch normalisation, products, pooling."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from stata_jax.spiking.lif import lif
+
+Initializer = Callable[..., jax.Array]
+Seen = dict[str, Any]  # named intermediate values that a module returns beside its output
+
+# torch's default for convolutions: uniform within +-1/sqrt(fan_in).
+torch_uniform: Initializer = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+# timm's truncated normal cuts at +-2, a hundred standard deviations away, so it is a plain normal.
+normal_002: Initializer = nn.initializers.normal(0.02)
+
+
+def torch_bias(fan_in: int) -> Initializer:
+    """Default of torch for the bias of a layer: uniform within +-1/sqrt(fan_in)."""
+    bound = fan_in**-0.5
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def fold_time(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """Applies a function of (B, ...) to every timestep of (T, B, ...), by folding T into B."""
+    timesteps, batch = x.shape[:2]
+    y = function(x.reshape(timesteps * batch, *x.shape[2:]))
+    return y.reshape(timesteps, batch, *y.shape[1:])
+
+
+class LIF(nn.Module):
+    """The neuron of `stata_jax.spiking.lif` as a layer; returns its spikes and its firing rate."""
+
+    tau: float = 2.0
+    threshold: float = 1.0
+    alpha: float = 4.0
+
+    @nn.compact
+    def __call__(self, current: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Maps currents (T, ...) to spikes (T, ...) and their mean, the firing rate."""
+        spikes = lif(current, tau=self.tau, threshold=self.threshold, alpha=self.alpha)
+        return spikes, jnp.mean(spikes.astype(jnp.float32))
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation over all axes but the last, with torch's running statistics.
+
+    `y = (x - mean) / sqrt(var + eps) * scale + bias`, by the batch's statistics in training and by the running ones
+    otherwise. `var` is the biased variance; the running variance takes the unbiased one, `var n / (n - 1)`, as torch
+    does and Flax's own layer does not, so that checkpoints and running statistics agree with the published models.
+    Statistics are float32 and, with an axis name, taken over all devices.
+
+    Attributes:
+      axis_name: Name of the mapped device axis, or None.
+      repeats: How often each value stands for itself: T where one static image stands for T equal ones.
+    """
+
+    axis_name: str | None = None
+    repeats: int = 1
+    momentum: float = 0.9  # of the running statistics; torch calls the complement, 0.1, momentum
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Normalises (..., C)."""
+        channels = x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
+        running_var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
+        values = x.astype(jnp.float32)
+        if train:
+            axes = tuple(range(x.ndim - 1))
+            mean = self._over_devices(jnp.mean(values, axis=axes))
+            # Two passes: the mean of squares less the square of the mean loses all digits when the mean is large.
+            var = self._over_devices(jnp.mean(jnp.square(values - mean), axis=axes))
+            if not self.is_initializing():
+                n = self.repeats * (x.size // channels) * self._devices()
+                unbiased = var * (n / max(n - 1, 1))
+                running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * mean
+                running_var.value = self.momentum * running_var.value + (1 - self.momentum) * unbiased
+        else:
+            mean, var = running_mean.value, running_var.value
+        y = (values - mean) * (jax.lax.rsqrt(var + self.epsilon) * scale) + bias
+        return y.astype(x.dtype)
+
+    def _over_devices(self, x: jax.Array) -> jax.Array:
+        named = self.axis_name is not None and not self.is_initializing()
+        return jax.lax.pmean(x, self.axis_name) if named else x
+
+    def _devices(self) -> int:
+        return 1 if self.axis_name is None else jax.lax.axis_size(self.axis_name)
+
+
+class LinearNorm(nn.Module):
+    """A product with a weight matrix over the last axis, then batch normalisation: `BN(x W + b)`."""
+
+    features: int
+    use_bias: bool = False
+    kernel_init: Initializer = torch_uniform
+    bias_init: Initializer | None = None
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Maps (..., C) to (..., features)."""
+        x = nn.Dense(
+            self.features,
+            use_bias=self.use_bias,
+            dtype=self.dtype,
+            kernel_init=self.kernel_init,
+            bias_init=self.bias_init or torch_bias(x.shape[-1]),
+            name="linear",
+        )(x)
+        return BatchNorm(axis_name=self.axis_name, name="norm")(x, train=train)
+
+
+class ConvNorm(nn.Module):
+    """A 3x3 convolution of stride 1 without bias, then batch normalisation, for images (T, B, H, W, C).
+
+    A static image may come with T = 1 and `repeats` set to the number of timesteps that it stands for.
+    """
+
+    features: int
+    kernel_init: Initializer = torch_uniform
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+    repeats: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Maps (T, B, H, W, C) to (T, B, H, W, features)."""
+        conv = nn.Conv(
+            self.features,
+            (3, 3),
+            padding=((1, 1), (1, 1)),
+            use_bias=False,
+            dtype=self.dtype,
+            kernel_init=self.kernel_init,
+            name="conv",
+        )
+        x = fold_time(conv, x)
+        return BatchNorm(axis_name=self.axis_name, repeats=self.repeats, name="norm")(x, train=train)

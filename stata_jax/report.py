@@ -1,0 +1,146 @@
+"""What a run says of itself: the lines at its start and end, its summary and its picture."""
+
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from stata_jax import build
+from stata_jax.analysis.operations import count_macs, tokens_per_block
+from stata_jax.analysis.pictures import draw_tokens
+from stata_jax.data.source import DigitsSource
+from stata_jax.training.state import TrainState
+
+_PICTURED = 8  # test images in the picture of kept tokens
+
+
+def _grid(settings: ConfigDict) -> int:
+    """Patches along a side of the image."""
+    return int(settings.data.image_size // 2 ** settings.model.pooling.count("1"))
+
+
+def _tokens(settings: ConfigDict) -> tuple[tuple[int, int], ...]:
+    """Tokens in attention and in the MLP of each block."""
+    return tokens_per_block(
+        tokens=_grid(settings) ** 2,
+        depth=settings.model.depth,
+        keep_rate=settings.sparsity.keep_rate,
+        prune_at=build.placement(settings)[0],
+        anchor=settings.sparsity.anchor,
+    )
+
+
+def _macs(settings: ConfigDict, *, dense: bool) -> int:
+    """Multiply-accumulates of one image over all timesteps; `dense` counts the model without anchor and pruning."""
+    model = settings.model
+    return sum(
+        count_macs(
+            image_size=settings.data.image_size,
+            channels=settings.data.channels,
+            timesteps=model.timesteps,
+            dim=model.dim,
+            depth=model.depth,
+            heads=model.heads,
+            mlp_ratio=model.mlp_ratio,
+            pooling=model.pooling,
+            num_classes=settings.data.num_classes,
+            keep_rate=1.0 if dense else settings.sparsity.keep_rate,
+            prune_at=() if dense else build.placement(settings)[0],
+            anchor=settings.sparsity.anchor and not dense,
+        ).values()
+    )
+
+
+def describe(settings: ConfigDict, *, parameters: int) -> None:
+    """Prints what runs: model, tokens per block, data and devices."""
+    model, sparsity = settings.model, settings.sparsity
+    tokens = "  ".join(f"{a}" if a == m else f"{a}>{m}" for a, m in _tokens(settings))
+    kind = jax.devices()[0].device_kind
+    how = f"keep rate {sparsity.keep_rate} by {sparsity.metric}" if sparsity.keep_rate < 1 else "dense"
+    anchor = "anchor token" if sparsity.anchor else "no anchor token"
+    print(
+        f"model    {model.family}-{model.depth}-{model.dim}, {model.heads} heads, T {model.timesteps}, "
+        f"{parameters:,} parameters\n"
+        f"tokens   {how}, {anchor}; per block (attention>MLP): {tokens}\n"
+        f"data     {settings.data.source}, {settings.data.train_examples} images an epoch for "
+        f"{settings.train.epochs} epochs, {settings.data.test_examples} test images\n"
+        f"devices  {jax.local_device_count()} x {kind} ({jax.default_backend()})",
+        flush=True,
+    )
+
+
+def summarise(
+    settings: ConfigDict, accuracy: dict[str, float], record: dict[str, Any], *, parameters: int
+) -> dict[str, Any]:
+    """The content of `summary.json`.
+
+    Args:
+      settings: The config.
+      accuracy: Of the last state on the whole test set.
+      record: What the run measured on its way.
+      parameters: Number of trained parameters.
+
+    Returns:
+      JSON values; times in seconds, memory in bytes, operations in multiply-accumulates per image.
+    """
+    tokens = _tokens(settings)
+    dense, kept = _macs(settings, dense=True), _macs(settings, dense=False)
+    return {
+        "name": settings.name,
+        "top1": accuracy["top1"],
+        "top5": accuracy["top5"],
+        "test_images": int(accuracy["images"]),
+        "best_top1": record.get("best", {}).get("top1"),
+        "best_step": record.get("best", {}).get("step"),
+        "parameters": parameters,
+        "tokens_attention": [a for a, _ in tokens],
+        "tokens_mlp": [m for _, m in tokens],
+        "step_s": record.get("step_s"),
+        "compile_s": record["compile"].get("compile_s"),
+        "peak_bytes": record["compile"].get("peak_bytes"),
+        "macs_dense": dense,
+        "macs": kept,
+        "macs_ratio": kept / dense,
+        "devices": f"{jax.local_device_count()} x {jax.devices()[0].device_kind}",
+        "jax": jax.__version__,
+    }
+
+
+def draw(settings: ConfigDict, source: DigitsSource, state: TrainState, path: pathlib.Path) -> None:
+    """Draws which tokens each timestep of each pruning block keeps of some test images."""
+    if not build.placement(settings)[0]:
+        return
+    batch = source.test_batch(0)
+    images = batch["image"][:_PICTURED]
+    model = build.model(settings)
+
+    @jax.jit
+    def look(images: jax.Array) -> tuple[jax.Array, dict[int, jax.Array]]:
+        logits, aux = model.apply({"params": state.params, "batch_stats": state.batch_stats}, images)
+        return logits.argmax(-1), aux["positions"]
+
+    predictions, positions = jax.device_get(look(images))
+    draw_tokens(
+        path,
+        np.asarray(images),
+        [(block, kept) for block, kept in sorted(positions.items())],
+        grid=(_grid(settings), _grid(settings)),
+        labels=np.asarray(batch["label"][:_PICTURED]),
+        predictions=predictions,
+        corners=np.asarray(batch["corner"][:_PICTURED]),
+        digit_size=settings.data.digits.size,
+        title=f"{settings.name}: tokens kept",
+    )
+
+
+def last_words(summary: dict[str, Any], workdir: pathlib.Path) -> str:
+    """What to print when all is done."""
+    step = "" if summary["step_s"] is None else f", {1000 * summary['step_s']:.0f} ms a step"
+    return (
+        f"test top-1 {100 * summary['top1']:.2f} %, top-5 {100 * summary['top5']:.2f} % "
+        f"({summary['test_images']} images){step}, "
+        f"{100 * summary['macs_ratio']:.0f} % of the dense multiply-accumulates\n"
+        f"results in {workdir}: summary.json, metrics.jsonl, tokens.png, checkpoints, TensorBoard events"
+    )

@@ -1,0 +1,1 @@
+"""Token sparsification: which tokens are ranked, kept and gathered, and in which blocks."""

@@ -1,0 +1,73 @@
+"""What ranks the patch tokens: one score per token and timestep."""
+
+import jax
+import jax.numpy as jnp
+
+METRICS = ("anchor", "ssa", "l1", "random")
+
+
+def query_scores(query: jax.Array, keys: jax.Array, *, heads: int, scale: float) -> jax.Array:
+    """Attention that one query pays to each token, averaged over heads: `A[t] = mean_h(Q_0[t] K[t]^T s)`.
+
+    The heads are slices of the width, so that the sum over heads and head channels is one product over the width.
+    With the anchor's query this is the row of the attention map that belongs to the anchor, without the map.
+
+    Args:
+      query: `Q_0`, shape (T, B, D).
+      keys: `K`, shape (T, B, N, D).
+      heads: h, over which the attention is averaged.
+      scale: s, the attention scale.
+
+    Returns:
+      Scores, shape (T, B, N), float32.
+
+    Source: STATA, Eq. 9.
+    """
+    total = jnp.einsum("tbd,tbnd->tbn", query, keys, preferred_element_type=jnp.float32)
+    return total * (scale / heads)
+
+
+def token_scores(
+    metric: str, *, tokens: jax.Array, q: jax.Array, k: jax.Array, heads: int, scale: float, key: jax.Array
+) -> jax.Array:
+    """Scores of the patch tokens by one of the metrics that the paper compares.
+
+    - `anchor`: attention of the anchor, the token at index 0, to each patch token (Eq. 9).
+    - `ssa`: attention that each patch token receives, averaged over the patch tokens and heads.
+    - `l1`: l1 norm of the token.
+    - `random`: uniform noise, other noise at each timestep.
+
+    Args:
+      metric: One of `METRICS`.
+      tokens: Patch tokens after attention, without the anchor, shape (T, B, N, D).
+      q: Queries of all tokens, shape (T, B, N, D), or (T, B, N + 1, D) with the anchor at index 0.
+      k: Keys, in the shape of `q`.
+      heads: h.
+      scale: The attention scale s.
+      key: A JAX random key, which only `random` uses.
+
+    Returns:
+      Scores, shape (T, B, N), float32, higher for tokens to keep. No gradient flows through them.
+
+    Raises:
+      ValueError: For an unknown metric, for `anchor` without an anchor, and for shapes that disagree.
+
+    Source: STATA, Eq. 9 and Tables 1, 2 and 5.
+    """
+    timesteps, batch, n, _ = tokens.shape
+    anchors = q.shape[2] - n
+    if anchors not in (0, 1) or q.shape != k.shape:
+        raise ValueError(f"tokens {tokens.shape}, q {q.shape} and k {k.shape} do not belong together")
+    if metric == "random":
+        return jax.random.uniform(key, (timesteps, batch, n))
+    if metric == "l1":
+        return jax.lax.stop_gradient(jnp.sum(jnp.abs(tokens.astype(jnp.float32)), axis=-1))
+    if metric == "anchor":
+        if anchors == 0:
+            raise ValueError("metric 'anchor' ranks by the anchor token, and these tokens have none")
+        query = q[:, :, 0]
+    elif metric == "ssa":
+        query = jnp.mean(q[:, :, anchors:].astype(jnp.float32), axis=2).astype(q.dtype)
+    else:
+        raise ValueError(f"unknown metric {metric!r}: use one of {', '.join(METRICS)}")
+    return jax.lax.stop_gradient(query_scores(query, k[:, :, anchors:], heads=heads, scale=scale))

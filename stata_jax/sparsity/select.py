@@ -1,0 +1,97 @@
+"""Which tokens stay: a ranking with fair ties, a static number of kept tokens, and the gather."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+SLOTS = ("sorted", "stable")
+
+
+def scattered_order(n: int) -> np.ndarray:
+    """A fixed order of `n` positions, without a pattern in rows or columns.
+
+    Taking tied tokens in the order of their index would keep the top rows of every image.
+
+    Args:
+      n: Number of positions.
+
+    Returns:
+      The rank of each position, shape (n,), int32.
+    """
+    # RandomState's stream is frozen, so the order is the same with every version of NumPy.
+    return np.random.RandomState(0).permutation(n).astype(np.int32)
+
+
+def top_tokens(scores: jax.Array, positions: jax.Array, *, keep: int, total: int, timestep_wise: bool) -> jax.Array:
+    """Picks the `keep` tokens with the highest scores, at each timestep by itself or the same for all.
+
+    Equal scores are common, since they are sums of few binary products. Ties go to the token with the higher score
+    averaged over timesteps, then to the one that comes first in `scattered_order`.
+
+    Args:
+      scores: One score per token and timestep, shape (T, B, N).
+      positions: Patch index of each token, shape (T, B, N), values below `total`.
+      keep: K, the number of tokens to keep.
+      total: Number of patches in the image.
+      timestep_wise: True ranks the tokens of each timestep by their own scores (TAT); False ranks by the mean over
+        timesteps and keeps the same slots at every timestep (AT).
+
+    Returns:
+      Indices into N, shape (T, B, K), int32, in the order of the patches.
+
+    Raises:
+      ValueError: If `keep` is not between 1 and N.
+
+    Source: STATA, Section 4.2; the rule for ties is ours.
+    """
+    n = scores.shape[2]
+    if not 1 <= keep <= n:
+        raise ValueError(f"cannot keep {keep} of {n} tokens")
+    mean = jnp.broadcast_to(jnp.mean(scores, axis=0, keepdims=True), scores.shape)
+    first = scores if timestep_wise else mean
+    scattered = jnp.asarray(scattered_order(total))[positions]
+    index = jax.lax.broadcasted_iota(jnp.int32, scores.shape, 2)
+    *_, ranked, ranked_positions = jax.lax.sort((-first, -mean, scattered, index, positions), num_keys=3)
+    kept, kept_positions = ranked[..., :keep], ranked_positions[..., :keep]
+    return jnp.take_along_axis(kept, jnp.argsort(kept_positions, axis=-1), axis=-1)
+
+
+def stable_slots(index: jax.Array, positions: jax.Array) -> jax.Array:
+    """Reorders kept tokens so that a token kept at both `t` and `t + 1` stays in its slot.
+
+    A neuron after the gather carries its membrane by slot. Newcomers take the freed slots in the order of the patches.
+
+    Args:
+      index: Indices of the kept tokens, shape (T, B, K).
+      positions: Their patch indices, shape (T, B, K), distinct within a timestep.
+
+    Returns:
+      `index` with the last axis reordered, shape (T, B, K).
+    """
+
+    def step(previous: jax.Array, at_t: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        kept, place = at_t
+        same = previous[:, :, None] == place[:, None, :]  # (B, slot at t - 1, token at t)
+        stays = jnp.any(same, axis=2)
+        # Newcomers first, in their order; slot s that is freed takes the newcomer with the rank of s among the freed.
+        newcomers = jnp.argsort(jnp.any(same, axis=1), axis=-1, stable=True)
+        freed_rank = jnp.cumsum(~stays, axis=-1) - 1
+        taken = jnp.take_along_axis(newcomers, jnp.maximum(freed_rank, 0), axis=-1)
+        source = jnp.where(stays, jnp.argmax(same, axis=2), taken)
+        return jnp.take_along_axis(place, source, axis=-1), jnp.take_along_axis(kept, source, axis=-1)
+
+    _, reordered = jax.lax.scan(step, positions[0], (index, positions))
+    return reordered
+
+
+def gather_tokens(values: jax.Array, index: jax.Array) -> jax.Array:
+    """Takes tokens along axis 2 by an index per timestep and image.
+
+    Args:
+      values: Shape (T, B, N) or (T, B, N, D).
+      index: Indices into N, shape (T, B, K).
+
+    Returns:
+      Shape (T, B, K) or (T, B, K, D).
+    """
+    return jnp.take_along_axis(values, index if values.ndim == 3 else index[..., None], axis=2)

@@ -1,0 +1,1 @@
+"""Spiking neurons as pure functions on arrays."""

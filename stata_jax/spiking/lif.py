@@ -1,0 +1,98 @@
+"""The leaky integrate-and-fire neuron (Eqs. 1-3) as one scan over time."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from stata_jax.spiking.surrogate import sigmoid_slope, spike
+
+# Steps that the compiler sees at once. Unrolled, it fuses charge, fire and reset into one loop over the neurons.
+_UNROLL = 16
+
+
+def lif(
+    current: jax.Array, *, tau: float = 2.0, threshold: float = 1.0, reset: float = 0.0, alpha: float = 4.0
+) -> jax.Array:
+    """Turns input currents into spikes; charge, fire and reset happen within a timestep.
+
+        H[t] = V[t-1] + (X[t] - (V[t-1] - V_reset)) / tau
+        S[t] = 1 if H[t] >= V_th else 0
+        V[t] = H[t] (1 - S[t]) + V_reset S[t],    V[0] = V_reset
+
+    The gradient runs through the charge, with a sigmoid's slope for the step function; the reset passes none. The
+    backward pass needs `H` alone, so that is all that the forward pass keeps. The membrane is float32 whatever the
+    type of the current: a bfloat16 membrane flips spikes.
+
+    Args:
+      current: `X`, shape (T, ...), any floating type.
+      tau: Membrane time constant in timesteps, at least 1.
+      threshold: `V_th`, above `reset`.
+      reset: `V_reset`, the potential at rest and after a spike.
+      alpha: Steepness of the surrogate gradient.
+
+    Returns:
+      Spikes 0 or 1, in the shape and type of `current`. The spike at `t` depends on the currents up to and at `t`.
+
+    Raises:
+      ValueError: If the current has no time axis or is not floating, or a constant is out of range.
+
+    Source: STATA, Eqs. 1-3; the detached reset and the surrogate are those of the models' published code.
+    """
+    if current.ndim < 1 or current.shape[0] < 1:
+        raise ValueError(f"lif needs currents of shape (T, ...) with T >= 1, got {current.shape}")
+    if not jnp.issubdtype(current.dtype, jnp.floating):
+        raise ValueError(f"lif needs floating-point currents, got {current.dtype}: convert them first")
+    if tau < 1:
+        raise ValueError(f"tau is {tau} but a membrane time constant is at least 1 timestep")
+    if threshold <= reset:
+        raise ValueError(f"threshold is {threshold}, which is not above the reset potential {reset}")
+    return _lif((float(tau), float(threshold), float(reset), float(alpha)), current)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _lif(constants: tuple[float, float, float, float], current: jax.Array) -> jax.Array:
+    return _charge_and_fire(constants, current)[0]
+
+
+def _charge_and_fire(constants: tuple[float, float, float, float], current: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The equations of `lif`: spikes `S` and the potentials `H` before the reset."""
+    tau, threshold, reset, _ = constants
+
+    def step(membrane: jax.Array, x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        charged = membrane + (x.astype(jnp.float32) - (membrane - reset)) / tau
+        spikes = spike(charged - threshold)
+        membrane = charged * (1 - spikes) + reset * spikes
+        return membrane, (spikes.astype(current.dtype), charged)
+
+    rest = jnp.full(current.shape[1:], reset, jnp.float32)
+    _, (spikes, charged) = jax.lax.scan(step, rest, current, unroll=min(_UNROLL, current.shape[0]))
+    # Without the barriers the compiler repeats the whole chain of timesteps inside each sum that reads its result.
+    return jax.lax.optimization_barrier((spikes, charged))
+
+
+def _backward(
+    constants: tuple[float, float, float, float], charged: jax.Array, spike_gradient: jax.Array
+) -> tuple[jax.Array]:
+    """The chain rule of `lif`, from the last timestep to the first.
+
+    dH[t] = dS[t] slope(H[t] - V_th) + dV[t] (1 - S[t]),   dX[t] = dH[t] / tau,   dV[t-1] = dH[t] (1 - 1 / tau)
+    """
+    tau, threshold, _, alpha = constants
+
+    def step(membrane_gradient: jax.Array, at_t: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        h, gradient = at_t
+        over = h - threshold
+        slope = sigmoid_slope(over, alpha=alpha)
+        charged_gradient = gradient.astype(jnp.float32) * slope + membrane_gradient * (1 - spike(over))
+        current_gradient = charged_gradient / tau
+        return charged_gradient - current_gradient, current_gradient.astype(spike_gradient.dtype)
+
+    spike_gradient = jax.lax.optimization_barrier(spike_gradient)
+    last = jnp.zeros(charged.shape[1:], jnp.float32)
+    unroll = min(_UNROLL, charged.shape[0])
+    _, current_gradient = jax.lax.scan(step, last, (charged, spike_gradient), reverse=True, unroll=unroll)
+    return (jax.lax.optimization_barrier(current_gradient),)
+
+
+_lif.defvjp(_charge_and_fire, _backward)

@@ -1,0 +1,228 @@
+"""Trains a model from its config, resumes it, and leaves everything that a run has to show in its folder."""
+
+import functools
+import json
+import pathlib
+import statistics
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from stata_jax import build, config, report
+from stata_jax.training import compilation, parallel
+from stata_jax.training.checkpoint import Checkpoints
+from stata_jax.training.evaluation import evaluate
+from stata_jax.training.metrics import MetricsWriter, write_json
+from stata_jax.training.progress import Progress
+from stata_jax.training.state import TrainState, count_parameters, create_state
+from stata_jax.training.step import eval_step, train_step
+
+# What may change between a run and its continuation; anything else would make another run of it.
+_FREE = ("eval.batch_size", "checkpoint", "train.log_every")
+
+
+def train(settings: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+    """Trains until the last epoch, from the last whole checkpoint if there is one.
+
+    Args:
+      settings: The config.
+      workdir: Folder of the run, which gets `config.json`, `metrics.jsonl`, `tensorboard/`, `checkpoints/`,
+        `summary.json` and `tokens.png`.
+
+    Returns:
+      The summary, as in `summary.json`.
+
+    Raises:
+      ConfigError: If the config is impossible, or the folder holds a run of another config.
+    """
+    config.check(settings)
+    _check_devices(settings)
+    _claim(workdir, settings)
+    compilation.use_cache()
+    run = _Run(settings)
+    checkpoints = Checkpoints(workdir / "checkpoints", keep=settings.checkpoint.keep)
+    try:
+        state, record = checkpoints.restore(run.fresh_state()) or (run.fresh_state(), {"compile": {}})
+        report.describe(settings, parameters=count_parameters(state.params))
+        start = int(state.step)
+        if start == run.total_steps:
+            print(f"this run is finished ({start} steps): evaluating its last checkpoint")
+        elif start:
+            print(f"resuming after step {start} of {run.total_steps}")
+        with MetricsWriter(workdir, resume_step=start) as writer:
+            state, record = run.fit(state, record, checkpoints, writer)
+        accuracy = run.test(state)
+        summary = report.summarise(settings, accuracy, record, parameters=count_parameters(state.params))
+        write_json(workdir / "summary.json", summary)
+        report.draw(settings, run.source, state, workdir / "tokens.png")
+        print(report.last_words(summary, workdir))
+        return summary
+    finally:
+        checkpoints.close()
+
+
+class _Run:
+    """The parts of a run, built from its config, and the loop over them."""
+
+    def __init__(self, settings: ConfigDict) -> None:
+        self.settings = settings
+        self.source = build.source(settings)
+        self.total_steps = settings.train.epochs * self.source.steps_per_epoch
+        self.optimizer, self.schedule = build.optimizer(settings, steps_per_epoch=self.source.steps_per_epoch)
+        self.key = jax.random.key(settings.seed)
+        self.model = build.model(settings, axis_name=parallel.AXIS)
+        step = functools.partial(
+            train_step,
+            model=self.model,
+            optimizer=self.optimizer,
+            objective=build.objective(settings),
+            num_classes=settings.data.num_classes,
+            label_smoothing=settings.augment.label_smoothing,
+            mixup_alpha=settings.augment.mixup,
+            axis_name=parallel.AXIS,
+        )
+        self.train_step = parallel.on_all_devices(step, donate=(0,))
+        self.eval_step = parallel.on_all_devices(
+            functools.partial(eval_step, model=self.model, axis_name=parallel.AXIS)
+        )
+
+    def fresh_state(self) -> TrainState:
+        """The state before the first step."""
+        images = jax.ShapeDtypeStruct((1, *self.source.image_shape), jnp.float32)
+        # Away from the keys that the steps fold in.
+        return create_state(build.model(self.settings), self.optimizer, images, key=jax.random.fold_in(self.key, 2**31))
+
+    def test(self, state: TrainState) -> dict[str, float]:
+        """Accuracy on the whole test set."""
+        variables = parallel.replicate({"params": state.params, "batch_stats": state.batch_stats})
+        batches = (self.source.test_batch(i) for i in range(self.source.test_steps))
+        return evaluate(self.eval_step, variables, batches, key=self.key)
+
+    def compile(self, state: TrainState, progress: Progress) -> tuple[Any, dict[str, Any]]:
+        """Compiles the training step ahead of its first call."""
+        progress.note("compiling the training step (once; the next start finds it in the cache) ...")
+        begin = time.perf_counter()
+        batch = self._train_batch(0)
+        compiled = self.train_step.lower(state, batch, self.key).compile()
+        facts = {"compile_s": time.perf_counter() - begin, "peak_bytes": compilation.peak_bytes(compiled)}
+        memory = "" if facts["peak_bytes"] is None else f", which needs {facts['peak_bytes'] / 1e6:.0f} MB"
+        progress.note(f"compiled the training step in {facts['compile_s']:.1f} s{memory}")
+        return compiled, facts
+
+    def fit(
+        self, state: TrainState, record: dict[str, Any], checkpoints: Checkpoints, writer: MetricsWriter
+    ) -> tuple[TrainState, dict[str, Any]]:
+        """Trains from `state` to the last step; returns the last state and the record saved with it."""
+        start, per_epoch = int(state.step), self.source.steps_per_epoch
+        if start == self.total_steps:
+            return state, record
+        log_every, save_every = self.settings.train.log_every, self.settings.checkpoint.every_steps
+        test_every = self.settings.eval.every_epochs * per_epoch
+        state = parallel.replicate(state)
+        window = _Window()
+        with Progress(self.total_steps, start_step=start) as progress:
+            step_fn, record["compile"] = self.compile(state, progress)
+            for step in range(start + 1, self.total_steps + 1):
+                state, metrics = step_fn(state, self._train_batch(step - 1), self.key)
+                window.add(metrics)
+                tested = step % test_every == 0 or step == self.total_steps
+                saved = tested or (save_every > 0 and step % save_every == 0)
+                epoch = (step - 1) // per_epoch + 1
+                if saved or step % log_every == 0 or window.due():
+                    shown = window.glance(self.settings.train.batch_size)
+                    progress.update(step, epoch=epoch, **shown)
+                if saved or step % log_every == 0:
+                    values = window.close(self.settings.train.batch_size)
+                    rate = float(self.schedule(step - 1))
+                    writer.write(step, {"epoch": epoch, "train": values | {"learning_rate": rate}})
+                if saved:
+                    copy = parallel.first_copy(state)
+                    accuracy = self.test(copy) if tested else None
+                    if accuracy:
+                        writer.write(step, {"epoch": epoch, "test": accuracy})
+                        progress.note(f"epoch {epoch}: test top-1 {100 * accuracy['top1']:.2f} %")
+                        if accuracy["top1"] >= record.get("best", {}).get("top1", 0.0):
+                            record["best"] = {"step": step, "top1": accuracy["top1"]}
+                    record["step_s"] = window.median_step()
+                    checkpoints.save(copy, record, accuracy=accuracy["top1"] if accuracy else None)
+                    window.restart()
+        return parallel.first_copy(state), record
+
+    def _train_batch(self, step: int) -> dict[str, jax.Array]:
+        batch = self.source.train_batch(*divmod(step, self.source.steps_per_epoch))
+        return parallel.shard({name: batch[name] for name in ("image", "label")})
+
+
+class _Window:
+    """Metrics and time of the steps since the last line of metrics.jsonl."""
+
+    def __init__(self) -> None:
+        self._metrics: list[Any] = []
+        self._times: list[float] = []  # mean step time of each window
+        self._glanced = self._began = time.perf_counter()
+
+    def add(self, metrics: Any) -> None:
+        """Takes the metrics of a step, still on the devices."""
+        self._metrics.append(metrics)
+
+    def due(self) -> bool:
+        """Whether it is time to look at the metrics, which waits for the devices: about once a second."""
+        return time.perf_counter() - self._glanced > 1.0 or len(self._metrics) % 16 == 0
+
+    def glance(self, batch_size: int) -> dict[str, float]:
+        """Loss and accuracy of the latest step, and the speed so far."""
+        latest = {name: float(self._metrics[-1][name][0]) for name in ("loss", "accuracy")}
+        self._glanced = time.perf_counter()
+        return latest | {"images_per_second": batch_size * len(self._metrics) / (self._glanced - self._began)}
+
+    def close(self, batch_size: int) -> dict[str, Any]:
+        """Means over the window, which then starts anew."""
+        host = jax.device_get([jax.tree.map(lambda x: x[0], metrics) for metrics in self._metrics])
+        mean = jax.tree.map(lambda *values: float(sum(values) / len(values)), *host)
+        seconds = time.perf_counter() - self._began
+        self._times.append(seconds / len(self._metrics))
+        mean["images_per_second"] = batch_size * len(self._metrics) / seconds
+        self.restart()
+        return mean
+
+    def restart(self) -> None:
+        """Forgets the time spent on something else than steps."""
+        self._metrics, self._began = [], time.perf_counter()
+
+    def median_step(self) -> float:
+        """Median over the windows of the mean step time, in seconds."""
+        return statistics.median(self._times)
+
+
+def _check_devices(settings: ConfigDict) -> None:
+    devices = jax.local_device_count()
+    for key in ("train", "eval"):
+        size = settings[key].batch_size
+        if size % devices:
+            raise config.ConfigError(f"{key}.batch_size is {size}, which does not divide over {devices} devices")
+
+
+def _claim(workdir: pathlib.Path, settings: ConfigDict) -> None:
+    """Writes the run's config, or makes sure that the run in the folder has the same."""
+    path = workdir / "config.json"
+    mine = json.loads(config.to_json(settings))
+    if path.exists():
+        theirs = json.loads(path.read_text())
+        for key in sorted(_flat(mine).keys() | _flat(theirs).keys()):
+            old, new = _flat(theirs).get(key), _flat(mine).get(key)
+            if old != new and not key.startswith(_FREE):
+                raise config.ConfigError(
+                    f"{workdir} holds a run with {key}={old}, not {new}: name another folder with --workdir, "
+                    "or delete that one"
+                )
+    write_json(path, mine)
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat

@@ -1,0 +1,1 @@
+"""Training: what a run does, writes and shows, step by step."""

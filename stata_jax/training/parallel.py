@@ -1,0 +1,45 @@
+"""Running the per-device steps on all devices: the one place where they are mapped."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from flax import jax_utils
+
+AXIS = "batch"  # name of the device axis
+
+
+def on_all_devices(step: Callable[..., Any], *, donate: tuple[int, ...] = ()) -> Any:
+    """Maps `step(state, batch, key)` over the devices: state and batch have a device axis, the key has none.
+
+    Args:
+      step: A per-device function that averages over `AXIS` itself.
+      donate: Arguments whose memory the result may take over.
+
+    Returns:
+      The mapped function, compiled at its first call or by its `lower`.
+    """
+    return jax.pmap(step, axis_name=AXIS, in_axes=(0, 0, None), donate_argnums=donate)
+
+
+def replicate(tree: Any) -> Any:
+    """Copies arrays to every device, with a leading device axis."""
+    return jax_utils.replicate(tree, axis_name=AXIS)
+
+
+def first_copy(tree: Any) -> Any:
+    """The first device's copy of replicated arrays."""
+    return jax_utils.unreplicate(tree)
+
+
+def shard(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """Splits a batch over the devices: (B, ...) to (devices, B / devices, ...).
+
+    Args:
+      batch: Arrays with the batch axis first; B is divisible by the number of devices.
+
+    Returns:
+      The same arrays with a leading device axis.
+    """
+    devices = jax.local_device_count()
+    return {name: x.reshape(devices, x.shape[0] // devices, *x.shape[1:]) for name, x in batch.items()}

@@ -1,0 +1,25 @@
+"""Settings of every test: strict dtype promotion, the CPU, one compilation cache, reproducible examples."""
+
+import os
+import pathlib
+import tempfile
+
+import hypothesis
+import pytest
+
+# By environment, before anything imports JAX: processes that a test starts get the same settings.
+os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+# No deadline: the first example of a test compiles. The same examples each time: a failure repeats.
+hypothesis.settings.register_profile("stata_jax", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("stata_jax")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keeps compiled programs between tests, processes and runs; `pytest --cache-clear` empties the folder."""
+    cache = getattr(config, "cache", None)  # absent with -p no:cacheprovider
+    folder = pathlib.Path(tempfile.gettempdir()) / "stata_jax_compiled" if cache is None else cache.mkdir("jax")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"

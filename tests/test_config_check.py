@@ -1,0 +1,164 @@
+"""`check`: the borders that are possible, and one impossible value or more for every rule."""
+
+import math
+import pathlib
+
+import pytest
+from ml_collections import ConfigDict
+
+from stata_jax import config, config_check
+
+COMMON = pathlib.Path(__file__).resolve().parents[1] / "configs" / "common.py"
+
+
+@pytest.fixture
+def base() -> ConfigDict:
+    return config.load(COMMON)
+
+
+def config_from_common(**values: object) -> ConfigDict:
+    """The defaults with other values; a double underscore stands for the dot of a key."""
+    return config.apply_overrides(config.load(COMMON), {key.replace("__", "."): value for key, value in values.items()})
+
+
+def leaf_keys(tree: ConfigDict, prefix: str = "") -> set[str]:
+    keys = set()
+    for name, value in tree.items():
+        keys |= leaf_keys(value, f"{prefix}{name}.") if isinstance(value, ConfigDict) else {prefix + name}
+    return keys
+
+
+def test_every_key_has_a_rule(base):
+    config.check(base)
+    assert config_check.RULES.keys() == leaf_keys(base)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"sparsity__keep_rate": 1.0, "sparsity__anchor": False},
+        {"sparsity__anchor": False, "sparsity__metric": "l1", "sparsity__pool": "tokens"},
+        {"sparsity__keep_rate": 1e-6},
+        {"model__depth": 1, "sparsity__prune_at": (0,)},
+        {"sparsity__prune_at": (), "align__intra_at": (3,), "align__inter_at": (0, 1, 2, 3)},
+        {"model__pooling": "1111", "data__image_size": 224},
+        {"model__dim": 8, "model__heads": 8},
+        {"model__tau": 1.0},
+        {"train__epochs": 1, "train__warmup_epochs": 0.4, "train__batch_size": 8192},  # one step, none to warm up
+        {"train__epochs": 1, "train__warmup_epochs": 0.0, "train__min_learning_rate": 0.0},
+        {"seed": 2**32 - 1},
+        {"data__digits__clutter": 0, "data__digits__noise": 0.0, "data__digits__size": 32},
+    ],
+)
+def test_check_accepts_the_borders(values):
+    config.check(config_from_common(**values))
+
+
+IMPOSSIBLE = [
+    ("sparsity.keep_rate", 0.0, "above 0 and at most 1"),
+    ("sparsity.keep_rate", 1.2, "above 0 and at most 1"),
+    ("sparsity.keep_rate", math.nan, "above 0 and at most 1"),
+    ("sparsity.metric", "ancor", "anchor, ssa, l1, random"),
+    ("sparsity.slots", "x", "sorted, stable"),
+    ("sparsity.pool", "x", "all, tokens"),
+    ("sparsity.prune_at", (0, 4), "from 0 to 3"),
+    ("sparsity.prune_at", (-1, 2), "increasing order"),
+    ("sparsity.prune_at", (2, 2), "increasing order"),
+    ("align.intra_at", (2, 1), "increasing order"),
+    ("align.intra_at", (9,), "from 0 to 3"),
+    ("align.inter_at", (9,), "from 0 to 3"),
+    ("sparsity.anchor_init", -1.0, "at least 0"),
+    ("align.match", "x", "interpolate, gather"),
+    ("align.distance", "l2", "mse, norm"),
+    ("align.alpha", -0.1, "at least 0"),
+    ("align.beta", math.inf, "at least 0"),
+    ("model.family", "vit", "spikingformer"),
+    ("model.heads", 7, "divide model.dim, 384: 6 or 8 would do"),
+    ("model.heads", 500, "384 would do"),
+    ("model.heads", 0, "at least 1"),
+    ("model.dim", 100, "multiple of 8"),
+    ("model.dim", 0, "multiple of 8"),
+    ("model.depth", 0, "at least 1"),
+    ("model.timesteps", 0, "at least 1"),
+    ("model.mlp_ratio", 0, "at least 1"),
+    ("model.pooling", "011", "four digits"),
+    ("model.pooling", "0012", "four digits"),
+    ("model.pooling", "00110", "four digits"),
+    ("model.tau", 0.9, "at least 1"),
+    ("model.threshold", 0.0, "above 0"),
+    ("model.attention_threshold", -1.0, "above 0"),
+    ("model.attention_scale", 0.0, "above 0"),
+    ("model.surrogate_alpha", 0.0, "above 0"),
+    ("model.dtype", "float16", "float32, bfloat16"),
+    ("data.source", "mnist", "digits"),
+    ("data.image_size", 30, "multiple of 4"),
+    ("data.image_size", 12, "must be at most data.image_size, 12"),
+    ("data.channels", 3, "must be 1, for data.source digits"),
+    ("data.num_classes", 100, "must be 10, for data.source digits"),
+    ("data.train_examples", 191, "must be at most data.train_examples, 191"),
+    ("data.train_examples", 0, "at least 1"),
+    ("data.test_examples", 0, "at least 1"),
+    ("data.test_seed", -1, "from 0"),
+    ("data.digits.size", 33, "at most data.image_size, 32"),
+    ("data.digits.fragment", 17, "at most data.digits.size, 16"),
+    ("data.digits.clutter", -1, "at least 0"),
+    ("data.digits.noise", -0.1, "at least 0"),
+    ("augment.mixup", -0.1, "at least 0"),
+    ("augment.label_smoothing", 1.0, "below 1"),
+    ("train.epochs", 0, "at least 1"),
+    ("train.epochs", 20, "before train.epochs, 20"),
+    ("train.batch_size", 0, "at least 1"),
+    ("train.learning_rate", 0.0, "above 0"),
+    ("train.min_learning_rate", 1e-3, "at most train.learning_rate"),
+    ("train.warmup_learning_rate", 1e-3, "at most train.learning_rate"),
+    ("train.warmup_epochs", -1.0, "at least 0"),
+    ("train.warmup_epochs", 309.999, "one step before"),
+    ("train.weight_decay", -0.1, "at least 0"),
+    ("train.grad_clip", -0.1, "at least 0"),
+    ("train.log_every", 0, "at least 1"),
+    ("eval.batch_size", 0, "at least 1"),
+    ("eval.every_epochs", 0, "at least 1"),
+    ("checkpoint.every_steps", -1, "at least 0"),
+    ("checkpoint.keep", 0, "at least 1"),
+    ("seed", -1, "from 0 to 4294967295"),
+    ("seed", 2**32, "from 0 to 4294967295"),
+    ("name", "", "folder name"),
+    ("name", "a/b", "folder name"),
+    ("name", "..", "folder name"),
+    ("name", "a\n", "folder name"),
+]
+
+
+def test_every_key_but_the_switches_is_tried(base):
+    switches = {key for key in config_check.RULES if isinstance(base[key], bool)}
+    assert {key for key, _, _ in IMPOSSIBLE} == config_check.RULES.keys() - switches
+
+
+@pytest.mark.parametrize(("key", "value", "possible"), IMPOSSIBLE)
+def test_check_refuses_the_impossible(base, key, value, possible):
+    changed = config.apply_overrides(base, {key: value})
+    with pytest.raises(config.ConfigError) as caught:
+        config.check(changed)
+    text = str(caught.value)
+    assert possible in text and text.count("\n") == 0
+    # A value that breaks the rule of another key is in that key's sentence.
+    assert text.startswith(f"{key} is {changed[key]!r}, but") or f"{key}, {value}" in text
+
+
+def test_check_of_the_anchor_metric_without_an_anchor():
+    with pytest.raises(config.ConfigError, match=r"sparsity\.metric is 'anchor', but it must be ssa, l1 or random"):
+        config.check(config_from_common(sparsity__anchor=False))
+
+
+@pytest.mark.parametrize("lost", ["model", "model.depth"])
+def test_check_of_a_config_without_a_key(base, lost):
+    with base.unlocked():
+        del base[lost]
+    with pytest.raises(config.ConfigError, match=r"has no key model\.\w+: start from configs/common\.py"):
+        config.check(base)
+
+
+def test_check_of_types_that_a_file_may_have_set(base):
+    base.model.depth = True  # ConfigDict lets a bool pass as an int
+    with pytest.raises(config.ConfigError, match=r"model\.depth is True"):
+        config.check(base)

@@ -1,0 +1,112 @@
+"""Tests of stata_jax.training.losses: the terms of Eq. 12, their weights and their positions."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stata_jax.sparsity.alignment import attention_map, inter_alignment, intra_alignment
+from stata_jax.training.losses import stata_loss
+
+T, B, D, HEADS, SCALE, CLASSES = 2, 3, 4, 2, 0.125, 5
+TOKENS = (6, 6, 4, 4)  # entering each block: block 1 prunes
+AT = (0, 2, 3)
+
+
+def spikes(n, seed):
+    return np.random.RandomState(seed).randint(0, 2, (T, B, n, D)).astype(np.float32)
+
+
+def kept():
+    random = np.random.RandomState(0)
+    choice = [[np.sort(random.choice(TOKENS[1], TOKENS[2], replace=False)) for _ in range(B)] for _ in range(T)]
+    return jnp.asarray(choice, jnp.int32)
+
+
+def seen():
+    """What a model of four blocks has seen; in each block its own spikes."""
+    blocks, maps = [], []
+    for l, n in enumerate(TOKENS):
+        q, k = jnp.asarray(spikes(n, 2 * l)), jnp.asarray(spikes(n, 2 * l + 1))
+        blocks.append({"attention": {"q": q, "k": k}})
+        maps.append(attention_map(q, k, heads=HEADS, scale=SCALE))
+    return {"blocks": blocks, "maps": maps, "kept": {1: kept()}}
+
+
+def classes():
+    random = np.random.RandomState(1)
+    logits = random.randn(B, CLASSES).astype(np.float32)
+    targets = random.rand(B, CLASSES).astype(np.float32)
+    return logits, targets / targets.sum(axis=1, keepdims=True)
+
+
+def loss(aux, **changes):
+    options = dict(alpha=0.01, beta=0.02, intra_at=AT, inter_at=AT, intra_time=True, intra_heads=True)
+    options |= dict(heads=HEADS, scale=SCALE, match="interpolate", distance="mse") | changes
+    logits, targets = (jnp.asarray(x) for x in classes())
+    return stata_loss(logits, aux, targets, **options)
+
+
+def test_cross_entropy_matches_a_loop():
+    total, terms = loss(seen(), alpha=0.0, beta=0.0)
+    logits, targets = (x.astype(np.float64) for x in classes())
+    rows = [-sum(p * (z - np.log(np.exp(row).sum())) for p, z in zip(share, row, strict=True))
+            for share, row in zip(targets, logits, strict=True)]
+    assert total.shape == () and total.dtype == jnp.float32
+    np.testing.assert_allclose(total, np.mean(rows), rtol=1e-5)
+    np.testing.assert_array_equal(terms["cross_entropy"], total)
+
+
+@pytest.mark.parametrize("match", ["interpolate", "gather"])
+@pytest.mark.parametrize(("distance", "time", "heads"), [("mse", True, True), ("norm", True, False), ("mse", False, True)])
+def test_loss_is_the_weighted_sum_of_the_terms(match, distance, time, heads):
+    aux = seen()
+    changes = dict(match=match, distance=distance, intra_time=time, intra_heads=heads)
+    total, terms = loss(aux, **changes)
+    intra = functools.partial(
+        intra_alignment, heads=HEADS, scale=SCALE, over_time=time, over_heads=heads, kind=distance
+    )
+    layers = [intra(aux["blocks"][l]["attention"]["q"], aux["blocks"][l]["attention"]["k"]) for l in AT]
+    np.testing.assert_allclose(terms["intra"], np.mean(layers), rtol=1e-5)
+    surviving = {(0, 2): kept(), (0, 3): kept(), (2, 3): None}  # who enters blocks 2 and 3 has survived block 1
+    inter = inter_alignment(dict(enumerate(aux["maps"])), surviving, at=AT, match=match, kind=distance)
+    np.testing.assert_allclose(terms["inter"], inter, rtol=1e-5)
+    assert terms["intra"] > 0 and terms["inter"] > 0
+    expected = terms["cross_entropy"] + 0.01 * terms["intra"] + 0.02 * terms["inter"]
+    np.testing.assert_allclose(total, expected, rtol=1e-6)
+
+
+def test_positions_of_the_two_terms_are_separate():
+    intra, inter = loss(seen(), intra_at=(1,), inter_at=(0, 1))[1], loss(seen(), intra_at=(3,), inter_at=(0, 1))[1]
+    assert intra["inter"] == inter["inter"] and intra["intra"] != inter["intra"]
+    pair, other = loss(seen(), inter_at=(0, 1))[1], loss(seen(), inter_at=(2, 3))[1]
+    assert pair["intra"] == other["intra"] and pair["inter"] != other["inter"]
+
+
+def test_a_weight_of_zero_turns_its_term_off():
+    full = loss(seen())[1]
+    for changes, off in [({"alpha": 0.0}, "intra"), ({"beta": 0.0}, "inter"), ({"intra_at": ()}, "intra")]:
+        total, terms = loss(seen(), **changes)
+        assert terms[off] == 0 and terms[off].dtype == jnp.float32
+        left = {"intra": 0.01 * full["intra"], "inter": 0.02 * full["inter"]} | {off: 0.0}
+        np.testing.assert_allclose(total, full["cross_entropy"] + left["intra"] + left["inter"], rtol=1e-6)
+    assert loss(seen(), inter_at=(2,))[1]["inter"] == 0
+
+
+def test_a_term_that_is_off_reads_nothing():
+    nothing = {"blocks": None, "maps": None, "kept": None}
+    total, terms = loss(nothing, alpha=0.0, beta=0.0)
+    assert total == terms["cross_entropy"]
+
+
+def test_deepest_map_is_taught_by_none():
+    aux = seen()
+
+    def total(maps):
+        return loss({**aux, "maps": maps})[0]
+
+    gradient = jax.grad(total)(aux["maps"])
+    assert np.any(gradient[0]) and np.any(gradient[2])
+    assert not np.any(gradient[1]) and not np.any(gradient[3])
