@@ -108,7 +108,7 @@ def test_unknown_distance():
 
 
 @pytest.mark.parametrize("kind", ["mse", "norm"])
-@pytest.mark.parametrize("count", [2, 4, 5])
+@pytest.mark.parametrize("count", [4, 5])
 def test_better_maps_teach_worse_ones(count, kind):
     maps = normal(count, B, N, N, seed=count)
     loss, gradient = jax.value_and_grad(functools.partial(better_teaches_worse, kind=kind))(jnp.asarray(maps))
@@ -233,10 +233,8 @@ def test_inter_alignment_averages_over_pairs(match):
     np.testing.assert_allclose(loss, expected, rtol=1e-4)
     assert not np.any(gradient[5])  # the deepest map only teaches
     # Layer 2 teaches layer 0 without learning from it: its gradient is that of the pair (2, 5) alone.
-    alone = jax.grad(
-        lambda x: distance(match_maps(x, given_deep, match=match, index=given[2, 5]), given_deep, kind="mse")
-    )
-    given_deep = jnp.asarray(maps[5])
+    deep = jnp.asarray(maps[5])
+    alone = jax.grad(lambda x: distance(match_maps(x, deep, match=match, index=given[2, 5]), deep, kind="mse"))
     np.testing.assert_allclose(gradient[2], alone(jnp.asarray(maps[2])) / 3, rtol=1e-4, atol=1e-8)
     assert np.any(gradient[0])
 

@@ -1,0 +1,186 @@
+"""A whole run, small: what it leaves, resuming, evaluating, and being killed at any moment."""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from stata_jax import build, config, evaluate, main
+from stata_jax.training.checkpoint import Checkpoints
+from stata_jax.training.state import create_state
+
+CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
+SMALL = {
+    "model.dim": 16,
+    "model.heads": 2,
+    "data.train_examples": 64,
+    "data.test_examples": 25,
+    "train.batch_size": 16,
+    "train.epochs": 3,
+    "train.warmup_epochs": 1.0,
+    "train.log_every": 2,
+    "eval.batch_size": 10,
+    "checkpoint.every_steps": 2,
+}
+FLAGS = [f"--config.{key}={value}" for key, value in SMALL.items()]
+
+
+def run(workdir, *more):
+    return main.main([f"--config={CONFIG}", f"--workdir={workdir}", *FLAGS, *more])
+
+
+def final_state(workdir):
+    """The newest checkpoint of a run."""
+    settings = config.from_json((workdir / "config.json").read_text())
+    source = build.source(settings)
+    optimizer, _ = build.optimizer(settings, steps_per_epoch=source.steps_per_epoch)
+    images = jax.ShapeDtypeStruct((1, *source.image_shape), np.float32)
+    template = jax.eval_shape(
+        lambda key: create_state(build.model(settings), optimizer, images, key=key), jax.random.key(0)
+    )
+    checkpoints = Checkpoints(workdir / "checkpoints")
+    try:
+        return checkpoints.restore(template)[0]
+    finally:
+        checkpoints.close()
+
+
+def assert_same_state(ours, theirs):
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def untimed(workdir):
+    """The lines of metrics.jsonl without their timings."""
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if "per_second" not in k} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run from start to end."""
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    assert run(workdir) == 0
+    return workdir
+
+
+def test_a_run_leaves_its_results(finished):
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["test_images"] == 25
+    assert 0 <= summary["top1"] <= summary["top5"] <= 1
+    assert summary["tokens_attention"] == [65, 14]
+    assert summary["tokens_mlp"] == [14, 14]
+    assert summary["macs"] < summary["macs_dense"]
+    assert summary["step_s"] > 0
+    assert summary["peak_bytes"] > 4 * summary["parameters"]
+    last = untimed(finished)[-1]
+    assert last["step"] == 12
+    assert last["test/top1"] == pytest.approx(summary["top1"])
+    assert last["test/images"] == 25
+    with Image.open(finished / "tokens.png") as picture:
+        assert min(picture.size) > 300
+    assert list((finished / "tensorboard").glob("events*"))
+
+
+def test_metrics_have_every_loss_and_firing_rate(finished):
+    train = [line for line in untimed(finished) if "train/loss" in line]
+    assert [line["step"] for line in train] == [2, 4, 6, 8, 10, 12]
+    for line in train:
+        total = line["train/cross_entropy"] + 0.01 * line["train/intra"] + 0.01 * line["train/inter"]
+        assert line["train/loss"] == pytest.approx(total, rel=1e-5)
+        rates = {name: value for name, value in line.items() if name.startswith("train/rates/")}
+        assert len(rates) == 4 + 2 * 7
+        assert all(0 <= rate <= 1 for rate in rates.values())
+    assert train[0]["train/learning_rate"] < train[1]["train/learning_rate"]  # the warm-up
+
+
+def test_a_finished_run_says_so_and_keeps_its_state(finished, capsys):
+    before, summary = final_state(finished), json.loads((finished / "summary.json").read_text())
+    assert run(finished) == 0
+    assert "this run is finished" in capsys.readouterr().out
+    assert_same_state(final_state(finished), before)
+    assert json.loads((finished / "summary.json").read_text()) == summary
+
+
+def test_evaluate_repeats_the_accuracy(finished, capsys):
+    summary = json.loads((finished / "summary.json").read_text())
+    result = evaluate.evaluate(finished)
+    assert result["step"] == 12
+    assert result["top1"] == pytest.approx(summary["top1"])
+    assert evaluate.main([f"--workdir={finished}", "--config.data.test_examples=7"]) == 0
+    assert "(7 images)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--config.model.dim=32"], "does not fit this config"),
+        (["--config.model.dmi=32"], "model.dim"),
+        (["--step=999"], "no checkpoint of step 999"),
+    ],
+)
+def test_evaluate_names_a_mistake(finished, capsys, flags, words):
+    assert evaluate.main([f"--workdir={finished}", *flags]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_evaluate_needs_a_run(tmp_path, capsys):
+    assert evaluate.main([f"--workdir={tmp_path}"]) == 2
+    assert "holds no run" in capsys.readouterr().err
+
+
+def test_another_config_does_not_continue_a_run(finished, capsys):
+    assert run(finished, "--config.sparsity.keep_rate=0.5") == 2
+    error = capsys.readouterr().err
+    assert "sparsity.keep_rate=0.2, not 0.5" in error
+    assert "--workdir" in error
+
+
+def test_an_unreadable_checkpoint_is_passed_over(finished, tmp_path, capsys):
+    import shutil
+
+    workdir = tmp_path / "damaged"
+    shutil.copytree(finished, workdir)
+    steps = sorted(int(folder.name) for folder in (workdir / "checkpoints").iterdir() if folder.name.isdigit())
+    (workdir / "checkpoints" / str(steps[-1] + 1)).mkdir()  # a stray folder, newer than all others
+    assert run(workdir) == 0
+    assert "this run is finished" in capsys.readouterr().out
+    assert_same_state(final_state(workdir), final_state(finished))
+
+
+def test_killed_at_random_moments_a_run_ends_with_the_same_parameters(finished, tmp_path):
+    """Five times kill -9 at a random moment after the start of training; a sixth start runs to the end."""
+    workdir = tmp_path / "killed"
+    command = [sys.executable, "-m", "stata_jax.main", f"--config={CONFIG}", f"--workdir={workdir}", *FLAGS]
+    moments = random.Random(0)
+    log = tmp_path / "log"
+    kills = 0
+    for _ in range(5):
+        with log.open("w") as stream:
+            process = subprocess.Popen(
+                command, stdout=stream, stderr=stream, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+            )
+            deadline = time.monotonic() + 120
+            while "compiled the training step" not in log.read_text() and process.poll() is None:
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.02)
+            time.sleep(moments.uniform(0, 1.5))
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+            process.wait()
+    assert kills, "every run was over before it could be killed"
+    assert run(workdir) == 0
+    assert_same_state(final_state(workdir), final_state(finished))
+    # A kill may fall between a line and its checkpoint; the line is then written again, never twice.
+    assert untimed(workdir) == untimed(finished)
