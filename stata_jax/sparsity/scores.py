@@ -54,10 +54,12 @@ def token_scores(
 
     Source: STATA, Eq. 9 and Tables 1, 2 and 5.
     """
-    timesteps, batch, n, _ = tokens.shape
+    timesteps, batch, n, width = tokens.shape
     anchors = q.shape[2] - n
-    if anchors not in (0, 1) or q.shape != k.shape:
+    if q.shape != k.shape or q.shape != (timesteps, batch, n + anchors, width) or anchors not in (0, 1):
         raise ValueError(f"tokens {tokens.shape}, q {q.shape} and k {k.shape} do not belong together")
+    if width % heads:
+        raise ValueError(f"{heads} heads do not divide the width {width}")
     if metric == "random":
         return jax.random.uniform(key, (timesteps, batch, n))
     if metric == "l1":
@@ -67,7 +69,9 @@ def token_scores(
             raise ValueError("metric 'anchor' ranks by the anchor token, and these tokens have none")
         query = q[:, :, 0]
     elif metric == "ssa":
-        query = jnp.mean(q[:, :, anchors:].astype(jnp.float32), axis=2).astype(q.dtype)
+        # float32: a mean of many bfloat16 spikes would be rounded, and ties would break by chance.
+        q, k = q.astype(jnp.float32), k.astype(jnp.float32)
+        query = jnp.mean(q[:, :, anchors:], axis=2)
     else:
         raise ValueError(f"unknown metric {metric!r}: use one of {', '.join(METRICS)}")
     return jax.lax.stop_gradient(query_scores(query, k[:, :, anchors:], heads=heads, scale=scale))

@@ -1,5 +1,7 @@
 """Which tokens stay: a ranking with fair ties, a static number of kept tokens, and the gather."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,18 +10,21 @@ SLOTS = ("sorted", "stable")
 
 
 def scattered_order(n: int) -> np.ndarray:
-    """A fixed order of `n` positions, without a pattern in rows or columns.
+    """A fixed order of the patches of a square image that scatters any first few over rows and columns.
 
-    Taking tied tokens in the order of their index would keep the top rows of every image.
+    Taking tied tokens in the order of their index would keep the top rows of every image. Patches are ordered by the
+    fractional part of `row / p + column / p^2`, with p the plastic number: a lattice without clumps.
 
     Args:
-      n: Number of positions.
+      n: Number of patches, in row-major order.
 
     Returns:
-      The rank of each position, shape (n,), int32.
+      The rank of each patch, shape (n,), int32.
     """
-    # RandomState's stream is frozen, so the order is the same with every version of NumPy.
-    return np.random.RandomState(0).permutation(n).astype(np.int32)
+    row, column = np.divmod(np.arange(n), math.isqrt(n - 1) + 1)
+    plastic = 1.324717957244746  # the real root of p^3 = p + 1
+    fraction = (row / plastic + column / plastic**2) % 1.0
+    return np.argsort(np.argsort(fraction, kind="stable"), kind="stable").astype(np.int32)
 
 
 def top_tokens(scores: jax.Array, positions: jax.Array, *, keep: int, total: int, timestep_wise: bool) -> jax.Array:

@@ -29,7 +29,7 @@ def lif(
       tau: Membrane time constant in timesteps, at least 1.
       threshold: `V_th`, above `reset`.
       reset: `V_reset`, the potential at rest and after a spike.
-      alpha: Steepness of the surrogate gradient.
+      alpha: Steepness of the surrogate gradient, above 0.
 
     Returns:
       Spikes 0 or 1, in the shape and type of `current`. The spike at `t` depends on the currents up to and at `t`.
@@ -43,9 +43,11 @@ def lif(
         raise ValueError(f"lif needs currents of shape (T, ...) with T >= 1, got {current.shape}")
     if not jnp.issubdtype(current.dtype, jnp.floating):
         raise ValueError(f"lif needs floating-point currents, got {current.dtype}: convert them first")
-    if tau < 1:
+    if not tau >= 1:  # so that NaN is refused too
         raise ValueError(f"tau is {tau} but a membrane time constant is at least 1 timestep")
-    if threshold <= reset:
+    if not alpha > 0:
+        raise ValueError(f"alpha is {alpha} but the surrogate's steepness is above 0")
+    if not threshold > reset:
         raise ValueError(f"threshold is {threshold}, which is not above the reset potential {reset}")
     return _lif((float(tau), float(threshold), float(reset), float(alpha)), current)
 

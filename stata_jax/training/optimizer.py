@@ -19,13 +19,19 @@ def warmup_cosine(*, peak: float, start: float, end: float, warmup_steps: int, t
     Returns:
       A function from step to learning rate.
     """
-    return optax.warmup_cosine_decay_schedule(
+    schedule = optax.warmup_cosine_decay_schedule(
         init_value=start if warmup_steps else peak,
         peak_value=peak,
         warmup_steps=warmup_steps,
         decay_steps=total_steps,
         end_value=end,
     )
+
+    def rate(step: Any) -> Any:
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes whole numbers and floats
+            return schedule(step)
+
+    return rate
 
 
 def decayed(params: Any) -> Any:
@@ -44,5 +50,12 @@ def adamw(schedule: optax.Schedule, *, weight_decay: float, grad_clip: float) ->
     Returns:
       The optimiser.
     """
-    update = optax.adamw(schedule, weight_decay=weight_decay, mask=decayed)
-    return optax.chain(optax.clip_by_global_norm(grad_clip), update) if grad_clip else update
+    optimizer = optax.adamw(schedule, weight_decay=weight_decay, mask=decayed)
+    if grad_clip:
+        optimizer = optax.chain(optax.clip_by_global_norm(grad_clip), optimizer)
+
+    def update(gradient: Any, state: Any, params: Any) -> Any:
+        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
+            return optimizer.update(gradient, state, params)
+
+    return optax.GradientTransformation(optimizer.init, update)

@@ -63,7 +63,7 @@ def train_step(
     gradient, metrics = jax.lax.pmean((gradient, metrics), axis_name)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    metrics["gradient_norm"] = optax.global_norm(gradient)
+    metrics["gradient_norm"] = optax.tree.norm(gradient)
     return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
 
 

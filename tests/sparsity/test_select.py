@@ -73,7 +73,7 @@ def test_equal_scores_keep_tokens_all_over_the_image(side, keep):
     kept = kept.reshape(side, side)
     assert kept.sum() == keep
     quarters = kept.reshape(2, side // 2, 2, side // 2).sum(axis=(1, 3)) / keep
-    assert 0.1 < quarters.min() and quarters.max() < 0.45  # a fair share is 0.25
+    assert quarters.min() > 0.1 and quarters.max() < 0.45  # a fair share is 0.25
     for line in (kept.sum(axis=0), kept.sum(axis=1)):
         assert line.max() < 3 * keep / side  # no row or column takes three times its share
 
@@ -91,7 +91,7 @@ def test_scattered_order_is_a_permutation(n):
 
 
 def test_scattered_order_never_changes():
-    assert scattered_order(8).tolist() == [6, 2, 1, 7, 3, 0, 5, 4]
+    assert scattered_order(8).tolist() == [0, 5, 2, 6, 3, 7, 4, 1]
 
 
 @pytest.mark.parametrize("keep", [0, -1, 5])

@@ -11,13 +11,6 @@ import pytest
 from stata_jax.training.optimizer import adamw, decayed, warmup_cosine
 
 
-@pytest.fixture(autouse=True)
-def promotion():
-    """optax raises floats to integer powers, which strict promotion refuses."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
-
-
 def test_schedule_at_key_steps():
     rate = warmup_cosine(peak=1e-3, start=1e-5, end=2e-5, warmup_steps=10, total_steps=110)
     expected = {0: 1e-5, 5: (1e-5 + 1e-3) / 2, 10: 1e-3, 60: (1e-3 + 2e-5) / 2, 110: 2e-5, 500: 2e-5}
