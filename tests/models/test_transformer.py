@@ -10,7 +10,7 @@ import pytest
 from stata_jax.models.encoder import surviving_tokens
 from stata_jax.models.spikingformer import Spikingformer
 
-SIZE = dict(num_classes=10, timesteps=3, dim=32, depth=4, heads=4, pooling="1100")
+SIZE = dict(num_classes=10, timesteps=3, dim=32, depth=4, heads=4, pooling="1100", attention_scale=1.0)
 STATA = dict(SIZE, anchor=True, keep_rate=0.3, prune_at=(0, 2))
 IMAGES = np.random.default_rng(0).uniform(size=(6, 16, 16, 2)).astype(np.float32)
 
