@@ -10,8 +10,8 @@ import pytest
 from stata_jax.models.encoder import surviving_tokens
 from stata_jax.models.spikingformer import Spikingformer
 
-SIZE = dict(num_classes=10, timesteps=3, dim=32, depth=4, heads=4, pooling="1100", attention_scale=1.0)
-STATA = dict(SIZE, anchor=True, keep_rate=0.3, prune_at=(0, 2))
+SIZE = dict(num_classes=10, timesteps=3, dim=32, depth=3, heads=4, pooling="1100", attention_scale=1.0)
+STATA = dict(SIZE, anchor=True, keep_rate=0.3, prune_at=(0, 1))
 IMAGES = np.random.default_rng(0).uniform(size=(6, 16, 16, 2)).astype(np.float32)
 
 
@@ -25,13 +25,19 @@ def lively(variables):
 
 
 @functools.cache
-def built(**settings):
-    model = Spikingformer(**settings)
+def weights(anchor):
+    """Parameters, with running statistics of the images themselves: with those of the start hardly a neuron fires."""
+    model = Spikingformer(**SIZE, anchor=anchor)
     variables = lively(jax.jit(model.init)(jax.random.key(1), IMAGES))
-    # Running statistics of real activations: with those of the start few neurons fire.
     _, updated = jax.jit(functools.partial(model.apply, train=True, mutable=["batch_stats"]))(variables, IMAGES)
-    variables = {"params": variables["params"], "batch_stats": updated["batch_stats"]}
-    return jax.jit(model.apply), variables
+    stats = jax.tree.map(lambda new, old: (new - 0.9 * old) / 0.1, updated["batch_stats"], variables["batch_stats"])
+    return {"params": variables["params"], "batch_stats": stats}
+
+
+@functools.cache
+def built(**settings):
+    """A compiled model, and weights that fit it."""
+    return jax.jit(Spikingformer(**settings).apply), weights(settings.get("anchor", False))
 
 
 def test_aux_has_the_documented_shapes():
@@ -39,16 +45,16 @@ def test_aux_has_the_documented_shapes():
     logits, aux = apply(variables, IMAGES)
     assert logits.shape == (6, 10)
     assert aux["embed"].shape == (3, 6, 16, 32)
-    assert [phi.shape for phi in aux["maps"]] == [(3, 6, 4, n, n) for n in (17, 6, 6, 3)]
-    assert {l: index.shape for l, index in aux["kept"].items()} == {0: (3, 6, 6), 2: (3, 6, 3)}
-    assert {l: index.shape for l, index in aux["positions"].items()} == {0: (3, 6, 5), 2: (3, 6, 2)}
+    assert [phi.shape for phi in aux["maps"]] == [(3, 6, 4, n, n) for n in (17, 6, 3)]
+    assert {l: index.shape for l, index in aux["kept"].items()} == {0: (3, 6, 6), 1: (3, 6, 3)}
+    assert {l: index.shape for l, index in aux["positions"].items()} == {0: (3, 6, 5), 1: (3, 6, 2)}
     assert all(0 < rate < 1 for rate in aux["rates"].values())
 
 
 def test_positions_are_distinct_sorted_and_shrink():
     apply, variables = built(**STATA)
     positions = apply(variables, IMAGES)[1]["positions"]
-    first, second = np.asarray(positions[0]), np.asarray(positions[2])
+    first, second = np.asarray(positions[0]), np.asarray(positions[1])
     assert (np.diff(first) > 0).all()
     assert (np.diff(second) > 0).all()
     assert (second[..., :, None] == first[..., None, :]).any(-1).all()  # the second stage keeps some of the first's
@@ -59,16 +65,15 @@ def test_kept_tokens_are_the_tokens_of_their_positions():
     """The first block's map, restricted by `kept`, belongs to the patches in `positions`; the anchor stays first."""
     apply, variables = built(**STATA)
     _, aux = apply(variables, IMAGES)
-    for l in (0, 2):
+    for l in (0, 1):
         assert (aux["kept"][l][..., 0] == 0).all()
     np.testing.assert_array_equal(aux["kept"][0][..., 1:] - 1, aux["positions"][0])
-    from_start = surviving_tokens(aux["kept"], 0, 3)
-    np.testing.assert_array_equal(from_start[..., 1:] - 1, aux["positions"][2])
-    assert surviving_tokens(aux["kept"], 1, 2) is None
+    from_start = surviving_tokens(aux["kept"], 0, 2)
+    np.testing.assert_array_equal(from_start[..., 1:] - 1, aux["positions"][1])
+    assert surviving_tokens(aux["kept"], 2, 3) is None
 
 
-@pytest.mark.parametrize("metric", ["anchor", "ssa", "l1", "random"])
-@pytest.mark.parametrize("slots", ["sorted", "stable"])
+@pytest.mark.parametrize(("metric", "slots"), [("ssa", "sorted"), ("l1", "stable"), ("random", "sorted")])
 def test_every_metric_and_slot_order_runs(metric, slots):
     apply, variables = built(**STATA, metric=metric, slots=slots)
     logits, aux = apply(variables, IMAGES)
@@ -85,7 +90,7 @@ def test_shared_tokens_are_the_same_at_every_timestep():
 def test_keep_rate_1_is_the_dense_model():
     apply, variables = built(**SIZE)
     logits, aux = apply(variables, IMAGES)
-    pruned, other = built(**SIZE, keep_rate=1.0, prune_at=(0, 2), metric="ssa")
+    pruned, other = built(**SIZE, keep_rate=1.0, prune_at=(0, 1), metric="ssa")
     assert "anchor" not in variables["params"]
     jax.tree.map(np.testing.assert_array_equal, other, variables)
     np.testing.assert_array_equal(pruned(variables, IMAGES)[0], logits)
@@ -95,13 +100,11 @@ def test_keep_rate_1_is_the_dense_model():
 def test_keeping_all_tokens_by_gather_changes_nothing():
     """A keep rate just below 1 ranks and gathers all tokens; sorted slots put each back where it was."""
     dense, variables = built(**SIZE, anchor=True)
-    apply, _ = built(**SIZE, anchor=True, keep_rate=0.999, prune_at=(0, 2))
+    apply, _ = built(**SIZE, anchor=True, keep_rate=0.999, prune_at=(0, 1))
     np.testing.assert_array_equal(apply(variables, IMAGES)[0], dense(variables, IMAGES)[0])
 
 
-@pytest.mark.parametrize(
-    "settings", [SIZE, STATA, dict(STATA, slots="stable"), dict(STATA, metric="ssa", anchor=False)]
-)
+@pytest.mark.parametrize("settings", [SIZE, STATA, dict(STATA, slots="stable")])
 def test_logits_do_not_depend_on_batch_mates(settings):
     apply, variables = built(**settings)
     logits = np.asarray(apply(variables, IMAGES)[0])
