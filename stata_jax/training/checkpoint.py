@@ -95,7 +95,11 @@ class Checkpoints:
             )
         return None
 
+    def wait(self) -> None:
+        """Waits for a save in the background."""
+        self._manager.wait_until_finished()
+
     def close(self) -> None:
         """Waits for a save in the background, then closes."""
-        self._manager.wait_until_finished()
+        self.wait()
         self._manager.close()

@@ -1,0 +1,71 @@
+"""Checkpoints: what is kept, what is passed over."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stata_jax.training.checkpoint import Checkpoints
+from stata_jax.training.state import TrainState
+
+
+def state(step):
+    return TrainState(
+        jnp.asarray(step, jnp.int32), {"w": jnp.full(3, float(step))}, {"m": jnp.zeros(2)}, (jnp.ones(1),)
+    )
+
+
+@pytest.fixture
+def opened(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=1)
+    yield checkpoints
+    checkpoints.close()
+
+
+def save(checkpoints, accuracies):
+    for step, accuracy in accuracies.items():
+        checkpoints.save(state(step), {"note": f"step {step}"}, accuracy=accuracy)
+    checkpoints.wait()
+
+
+def steps(folder):
+    return sorted(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())
+
+
+def test_the_newest_and_the_best_are_kept(opened, tmp_path):
+    save(opened, {1: 0.5, 2: 0.9, 3: 0.7, 4: None, 5: 0.8})
+    assert steps(tmp_path) == [2, 5]
+    restored, record = opened.restore(state(0))
+    assert int(restored.step) == 5
+    np.testing.assert_array_equal(restored.params["w"], 5.0)
+    assert record == {"note": "step 5"}
+
+
+def test_variables_of_one_step(opened):
+    save(opened, {1: 0.9, 2: 0.1})
+    variables, step = opened.variables(step=1)
+    assert step == 1
+    np.testing.assert_array_equal(variables["params"]["w"], 1.0)
+    assert opened.variables(step=7) is None
+    assert opened.variables()[1] == 2
+
+
+def test_nothing_to_restore(opened):
+    assert opened.restore(state(0)) is None
+
+
+def test_a_damaged_checkpoint_is_passed_over(opened, tmp_path):
+    save(opened, {1: 0.9, 2: 0.1})
+    for path in (tmp_path / "checkpoints" / "2" / "state").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    restored, _ = opened.restore(state(0))
+    assert int(restored.step) == 1
+
+
+def test_only_damaged_checkpoints_are_an_error(opened, tmp_path):
+    save(opened, {1: 0.9})
+    for path in (tmp_path / "checkpoints" / "1").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    with pytest.raises(ValueError, match="move the folder away"):
+        opened.restore(state(0))
