@@ -94,7 +94,7 @@ def get_config() -> ConfigDict:
 
     # Evaluation and checkpoints.
     config.eval = evaluation = ConfigDict()
-    evaluation.batch_size = 250  # over all devices; the last batch is padded and masked
+    evaluation.batch_size = 200  # over all devices; the last batch is padded and masked
     evaluation.every_epochs = 1  # also the time of a checkpoint
     config.checkpoint = checkpoint = ConfigDict()
     checkpoint.every_steps = 0  # further checkpoints between evaluations; 0: none

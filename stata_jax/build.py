@@ -1,12 +1,15 @@
 """From a config to the parts of a run: the only place where configs are read into plain arguments."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from stata_jax.config_check import ConfigError
 from stata_jax.data.source import DigitsSource, make_source
 from stata_jax.models.spikingformer import Spikingformer
 from stata_jax.models.transformer import SpikingTransformer
@@ -15,7 +18,7 @@ from stata_jax.training.losses import stata_loss
 from stata_jax.training.optimizer import adamw, warmup_cosine
 from stata_jax.training.step import Objective
 
-_FAMILIES: dict[str, type[SpikingTransformer]] = {"spikingformer": Spikingformer}
+FAMILIES: dict[str, type[SpikingTransformer]] = {"spikingformer": Spikingformer}
 
 
 def placement(config: ConfigDict) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
@@ -25,6 +28,23 @@ def placement(config: ConfigDict) -> tuple[tuple[int, ...], tuple[int, ...], tup
     intra_at = align_positions(depth) if align.intra_at is None else tuple(align.intra_at)
     inter_at = align_positions(depth) if align.inter_at is None else tuple(align.inter_at)
     return prune_at if sparsity.keep_rate < 1 else (), intra_at, inter_at
+
+
+def check_devices(config: ConfigDict, *, parts: Sequence[str]) -> None:
+    """Raises where a batch does not divide over the devices.
+
+    Args:
+      config: A checked config.
+      parts: Whose `batch_size` to check: `train`, `eval`.
+
+    Raises:
+      ConfigError: Naming the first batch size that does not divide.
+    """
+    devices = jax.local_device_count()
+    for part in parts:
+        size = config[part].batch_size
+        if size % devices:
+            raise ConfigError(f"{part}.batch_size is {size}, which does not divide over {devices} devices")
 
 
 def model(config: ConfigDict, *, axis_name: str | None = None) -> SpikingTransformer:
@@ -40,7 +60,7 @@ def model(config: ConfigDict, *, axis_name: str | None = None) -> SpikingTransfo
     settings: dict[str, Any] = config.model.to_dict() | config.sparsity.to_dict()
     family = settings.pop("family")
     settings |= {"dtype": jnp.dtype(settings["dtype"]).type, "prune_at": placement(config)[0]}
-    return _FAMILIES[family](num_classes=config.data.num_classes, axis_name=axis_name, **settings)
+    return FAMILIES[family](num_classes=config.data.num_classes, axis_name=axis_name, **settings)
 
 
 def source(config: ConfigDict) -> DigitsSource:

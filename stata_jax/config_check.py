@@ -170,6 +170,11 @@ def _shrink(c: ConfigDict) -> int:
     return 2 ** c.model.pooling.count("1")
 
 
+def _prunes(c: ConfigDict) -> bool:
+    """Whether any block drops tokens."""
+    return bool(c.sparsity.keep_rate < 1 and c.sparsity.prune_at != ())
+
+
 def _epoch_steps(c: ConfigDict) -> int:
     return c.data.train_examples // c.train.batch_size  # whole batches only
 
@@ -193,7 +198,7 @@ RELATIONS: tuple[Relation, ...] = (
     ),
     (
         "sparsity.metric",
-        lambda c: c.sparsity.metric != "anchor" or c.sparsity.anchor or c.sparsity.keep_rate == 1,
+        lambda c: c.sparsity.metric != "anchor" or c.sparsity.anchor or not _prunes(c),
         lambda c: "must be ssa, l1 or random where sparsity.anchor is off and tokens are pruned",
     ),
     _within_depth("sparsity.prune_at"),

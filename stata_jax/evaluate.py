@@ -37,20 +37,25 @@ def evaluate(
 
     from stata_jax import build
     from stata_jax.training import compilation, parallel
-    from stata_jax.training.checkpoint import Checkpoints
+    from stata_jax.training.checkpoint import CheckpointError, Checkpoints
     from stata_jax.training.evaluation import evaluate as count_hits
     from stata_jax.training.step import eval_step
 
+    build.check_devices(settings, parts=("eval",))
     compilation.use_cache()
     source = build.source(settings)
     model = build.model(settings, axis_name=parallel.AXIS)
     images = jax.ShapeDtypeStruct((1, *source.image_shape), jnp.float32)
     wanted = jax.eval_shape(build.model(settings).init, jax.random.key(0), images)
-    checkpoints = Checkpoints(workdir / "checkpoints", keep=settings.checkpoint.keep)
-    try:
-        found = checkpoints.variables(step=step)
-    finally:
-        checkpoints.close()
+    found = None
+    if (workdir / "checkpoints").is_dir():
+        checkpoints = Checkpoints(workdir / "checkpoints", writing=False)
+        try:
+            found = checkpoints.variables(step=step)
+        except CheckpointError as error:
+            raise config.ConfigError(str(error)) from error
+        finally:
+            checkpoints.close()
     if found is None:
         raise config.ConfigError(f"{workdir} holds no checkpoint" + ("" if step is None else f" of step {step}"))
     variables, at = found

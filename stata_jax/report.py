@@ -58,7 +58,8 @@ def describe(settings: ConfigDict, *, parameters: int) -> None:
     model, sparsity = settings.model, settings.sparsity
     tokens = "  ".join(f"{a}" if a == m else f"{a}>{m}" for a, m in _tokens(settings))
     kind = jax.devices()[0].device_kind
-    how = f"keep rate {sparsity.keep_rate} by {sparsity.metric}" if sparsity.keep_rate < 1 else "dense"
+    pruned = bool(build.placement(settings)[0])
+    how = f"keep rate {sparsity.keep_rate} by {sparsity.metric}" if pruned else "dense"
     anchor = "anchor token" if sparsity.anchor else "no anchor token"
     print(
         f"model    {model.family}-{model.depth}-{model.dim}, {model.heads} heads, T {model.timesteps}, "
@@ -117,11 +118,12 @@ def draw(settings: ConfigDict, source: DigitsSource, state: TrainState, path: pa
     model = build.model(settings)
 
     @jax.jit
-    def look(images: jax.Array) -> tuple[jax.Array, dict[int, jax.Array]]:
-        logits, aux = model.apply({"params": state.params, "batch_stats": state.batch_stats}, images)
+    def look(variables: Any, images: jax.Array) -> tuple[jax.Array, dict[int, jax.Array]]:
+        logits, aux = model.apply(variables, images)
         return logits.argmax(-1), aux["positions"]
 
-    predictions, positions = jax.device_get(look(images))
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    predictions, positions = jax.device_get(look(variables, images))
     draw_tokens(
         path,
         np.asarray(images),
@@ -137,10 +139,11 @@ def draw(settings: ConfigDict, source: DigitsSource, state: TrainState, path: pa
 
 def last_words(summary: dict[str, Any], workdir: pathlib.Path) -> str:
     """What to print when all is done."""
+    picture = "tokens.png, " if (workdir / "tokens.png").exists() else ""
     step = "" if summary["step_s"] is None else f", {1000 * summary['step_s']:.0f} ms a step"
     return (
         f"test top-1 {100 * summary['top1']:.2f} %, top-5 {100 * summary['top5']:.2f} % "
         f"({summary['test_images']} images){step}, "
         f"{100 * summary['macs_ratio']:.0f} % of the dense multiply-accumulates\n"
-        f"results in {workdir}: summary.json, metrics.jsonl, tokens.png, checkpoints, TensorBoard events"
+        f"results in {workdir}: summary.json, metrics.jsonl, {picture}checkpoints, TensorBoard events"
     )

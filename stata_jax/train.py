@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from stata_jax import build, config, report
 from stata_jax.training import compilation, parallel
-from stata_jax.training.checkpoint import Checkpoints
+from stata_jax.training.checkpoint import CheckpointError, Checkpoints
 from stata_jax.training.evaluation import evaluate
 from stata_jax.training.metrics import MetricsWriter, write_json
 from stata_jax.training.progress import Progress
@@ -39,7 +39,7 @@ def train(settings: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
       ConfigError: If the config is impossible, or the folder holds a run of another config.
     """
     config.check(settings)
-    _check_devices(settings)
+    build.check_devices(settings, parts=("train", "eval"))
     _claim(workdir, settings)
     compilation.use_cache()
     run = _Run(settings)
@@ -53,13 +53,14 @@ def train(settings: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
         elif start:
             print(f"resuming after step {start} of {run.total_steps}")
         with MetricsWriter(workdir, resume_step=start) as writer:
-            state, record = run.fit(state, record, checkpoints, writer)
-        accuracy = run.test(state)
+            state, record, accuracy = run.fit(state, record, checkpoints, writer)
         summary = report.summarise(settings, accuracy, record, parameters=count_parameters(state.params))
         write_json(workdir / "summary.json", summary)
         report.draw(settings, run.source, state, workdir / "tokens.png")
         print(report.last_words(summary, workdir))
         return summary
+    except CheckpointError as error:
+        raise config.ConfigError(f"{error}: move the folder away to start anew") from error
     finally:
         checkpoints.close()
 
@@ -114,17 +115,18 @@ class _Run:
 
     def fit(
         self, state: TrainState, record: dict[str, Any], checkpoints: Checkpoints, writer: MetricsWriter
-    ) -> tuple[TrainState, dict[str, Any]]:
-        """Trains from `state` to the last step; returns the last state and the record saved with it."""
+    ) -> tuple[TrainState, dict[str, Any], dict[str, float]]:
+        """Trains from `state` to the last step; returns the last state, the record saved with it and its accuracy."""
         start, per_epoch = int(state.step), self.source.steps_per_epoch
         if start == self.total_steps:
-            return state, record
+            return state, record, self.test(state)
         log_every, save_every = self.settings.train.log_every, self.settings.checkpoint.every_steps
         test_every = self.settings.eval.every_epochs * per_epoch
         state = parallel.replicate(state)
-        window = _Window()
+        accuracy: dict[str, float] | None = None
         with Progress(self.total_steps, start_step=start) as progress:
             step_fn, record["compile"] = self.compile(state, progress)
+            window = _Window()
             for step in range(start + 1, self.total_steps + 1):
                 state, metrics = step_fn(state, self._train_batch(step - 1), self.key)
                 window.add(metrics)
@@ -149,7 +151,8 @@ class _Run:
                     record["step_s"] = window.median_step()
                     checkpoints.save(copy, record, accuracy=accuracy["top1"] if accuracy else None)
                     window.restart()
-        return parallel.first_copy(state), record
+        assert accuracy is not None  # the last step is always tested
+        return copy, record, accuracy
 
     def _train_batch(self, step: int) -> dict[str, jax.Array]:
         batch = self.source.train_batch(*divmod(step, self.source.steps_per_epoch))
@@ -197,22 +200,18 @@ class _Window:
         return statistics.median(self._times)
 
 
-def _check_devices(settings: ConfigDict) -> None:
-    devices = jax.local_device_count()
-    for key in ("train", "eval"):
-        size = settings[key].batch_size
-        if size % devices:
-            raise config.ConfigError(f"{key}.batch_size is {size}, which does not divide over {devices} devices")
-
-
 def _claim(workdir: pathlib.Path, settings: ConfigDict) -> None:
-    """Writes the run's config, or makes sure that the run in the folder has the same."""
+    """Writes the run's config; where the folder holds checkpoints, only if they are of the same config."""
     path = workdir / "config.json"
     mine = json.loads(config.to_json(settings))
-    if path.exists():
-        theirs = json.loads(path.read_text())
-        for key in sorted(_flat(mine).keys() | _flat(theirs).keys()):
-            old, new = _flat(theirs).get(key), _flat(mine).get(key)
+    if path.exists() and any(folder.name.isdigit() for folder in workdir.glob("checkpoints/*")):
+        try:
+            theirs = json.loads(path.read_text())
+        except ValueError as error:
+            raise config.ConfigError(f"{path} is damaged ({error}): move {workdir} away to start anew") from error
+        before, now = _flat(theirs), _flat(mine)
+        for key in sorted(before.keys() | now.keys()):
+            old, new = before.get(key), now.get(key)
             if old != new and not key.startswith(_FREE):
                 raise config.ConfigError(
                     f"{workdir} holds a run with {key}={old}, not {new}: name another folder with --workdir, "

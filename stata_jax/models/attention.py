@@ -1,7 +1,9 @@
 """Spiking self-attention on arrays (Eq. 8, before the neuron)."""
 
+import chex
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 
 
 def spiking_attention(q: jax.Array, k: jax.Array, v: jax.Array, *, heads: int, scale: float) -> jax.Array:
@@ -22,12 +24,14 @@ def spiking_attention(q: jax.Array, k: jax.Array, v: jax.Array, *, heads: int, s
 
     Source: STATA, Eq. 8.
     """
-    timesteps, batch, n, width = q.shape
-    q, k, v = (x.reshape(timesteps, batch, n, heads, width // heads) for x in (q, k, v))
+    chex.assert_rank(q, 4)
+    chex.assert_equal_shape([q, k, v])
+    _, _, n, width = q.shape
+    q, k, v = (rearrange(x, "t b n (h d) -> t b n h d", h=heads) for x in (q, k, v))
     if n <= width // heads:
         phi = jnp.einsum("tbqhd,tbkhd->tbhqk", q, k)
         out = jnp.einsum("tbhqk,tbkhd->tbqhd", phi, v)
     else:
         summed = jnp.einsum("tbkhd,tbkhe->tbhde", k, v)
         out = jnp.einsum("tbqhd,tbhde->tbqhe", q, summed)
-    return out.reshape(timesteps, batch, n, width) * jnp.asarray(scale, out.dtype)
+    return rearrange(out, "t b n h d -> t b n (h d)") * jnp.asarray(scale, out.dtype)

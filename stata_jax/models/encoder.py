@@ -10,7 +10,7 @@ from stata_jax.models.layers import Seen
 from stata_jax.sparsity.alignment import attention_map
 from stata_jax.sparsity.placement import kept_tokens
 from stata_jax.sparsity.scores import token_scores
-from stata_jax.sparsity.select import gather_tokens, stable_slots, top_tokens
+from stata_jax.sparsity.select import SLOTS, gather_tokens, stable_slots, top_tokens
 
 
 class Block(Protocol):
@@ -60,34 +60,47 @@ def encode(
       The tokens that are left, shape (T, B, N_L, D), and what was seen, by name:
         `blocks`: per block what its attention and MLP have seen, and its output under `out`.
         `maps`: per block the attention map `phi`, shape (T, B, h, N_l, N_l). The compiler drops what nobody reads.
+        `order`: per block the indices that put its tokens into the order of the patches, shape (T, B, N_l); None
+          where they are in it already.
         `kept`: per pruning block the indices of the kept tokens among its tokens, shape (T, B, K + anchor).
         `positions`: per pruning block the patch index of each kept token, shape (T, B, K), without the anchor.
 
+    Raises:
+      ValueError: If `slots` is unknown.
+
     Source: STATA, Algorithm 1.
     """
+    if slots not in SLOTS:
+        raise ValueError(f"unknown slots {slots!r}: use one of {', '.join(SLOTS)}")
     patches = tokens.shape[2] - anchor
     positions = jnp.broadcast_to(jnp.arange(patches, dtype=jnp.int32), (*tokens.shape[:2], patches))
-    seen: Seen = {"blocks": [], "maps": [], "kept": {}, "positions": {}}
+    order = None
+    seen: Seen = {"blocks": [], "maps": [], "order": [], "kept": {}, "positions": {}}
     for l, block in enumerate(blocks):
         tokens, attention = block.attention(tokens, train=train)
         q, k = attention["q"], attention["k"]
         seen["maps"].append(attention_map(q, k, heads=heads, scale=scale))
+        seen["order"].append(order)
         if l in prune_at and keep_rate < 1:
-            scores = token_scores(
-                metric, tokens=tokens[:, :, anchor:], q=q, k=k, heads=heads, scale=scale, key=jax.random.fold_in(key, l)
-            )
+            scores = token_scores(metric, tokens=tokens[:, :, anchor:], q=q, k=k, key=jax.random.fold_in(key, l))
             keep = kept_tokens(positions.shape[2], keep_rate)
             index = top_tokens(scores, positions, keep=keep, total=patches, timestep_wise=timestep_wise)
             if slots == "stable":
                 index = stable_slots(index, gather_tokens(positions, index))
             positions = gather_tokens(positions, index)
-            if anchor:
-                index = jnp.concatenate([jnp.zeros_like(index[..., :1]), index + 1], axis=-1)
+            if slots == "stable":
+                order = _beside_anchor(jnp.argsort(positions, axis=-1), anchor=anchor)
+            index = _beside_anchor(index, anchor=anchor)
             tokens = gather_tokens(tokens, index)
             seen["kept"][l], seen["positions"][l] = index, positions
         tokens, mlp = block.mlp(tokens, train=train)
         seen["blocks"].append({"attention": attention, "mlp": mlp, "out": tokens})
     return tokens, seen
+
+
+def _beside_anchor(index: jax.Array, *, anchor: bool) -> jax.Array:
+    """Turns indices of patch tokens into indices of all tokens, the anchor's first: (T, B, K) to (T, B, K + anchor)."""
+    return jnp.concatenate([jnp.zeros_like(index[..., :1]), index + 1], axis=-1) if anchor else index
 
 
 def surviving_tokens(kept: dict[int, jax.Array], shallow: int, deep: int) -> jax.Array | None:

@@ -1,4 +1,4 @@
-"""The few layers that all families share: neuron, batch normalisation, products, pooling."""
+"""The few layers that all families share: neuron, batch normalisation, products."""
 
 from collections.abc import Callable
 from typing import Any
@@ -104,8 +104,6 @@ class LinearNorm(nn.Module):
 
     features: int
     use_bias: bool = False
-    kernel_init: Initializer = torch_uniform
-    bias_init: Initializer | None = None
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -116,8 +114,8 @@ class LinearNorm(nn.Module):
             self.features,
             use_bias=self.use_bias,
             dtype=self.dtype,
-            kernel_init=self.kernel_init,
-            bias_init=self.bias_init or torch_bias(x.shape[-1]),
+            kernel_init=torch_uniform,
+            bias_init=torch_bias(x.shape[-1]),
             name="linear",
         )(x)
         return BatchNorm(axis_name=self.axis_name, name="norm")(x, train=train)
@@ -130,7 +128,6 @@ class ConvNorm(nn.Module):
     """
 
     features: int
-    kernel_init: Initializer = torch_uniform
     dtype: Any = jnp.float32
     axis_name: str | None = None
     repeats: int = 1
@@ -144,7 +141,7 @@ class ConvNorm(nn.Module):
             padding=((1, 1), (1, 1)),
             use_bias=False,
             dtype=self.dtype,
-            kernel_init=self.kernel_init,
+            kernel_init=torch_uniform,
             name="conv",
         )
         x = fold_time(conv, x)

@@ -6,9 +6,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 
 from stata_jax.models.encoder import Block, encode
 from stata_jax.models.layers import Seen, normal_002
+
+POOLS = ("all", "tokens")
 
 
 class SpikingTransformer(nn.Module):
@@ -93,9 +96,11 @@ class SpikingTransformer(nn.Module):
           ValueError: If the images have another rank, are not floating, or do not divide into patches.
         """
         images = self._check(images).astype(self.dtype)
+        if self.pool not in POOLS:
+            raise ValueError(f"unknown pool {self.pool!r}: use one of {', '.join(POOLS)}")
         embedded, stem = self.make_stem()(images, train=train)
         timesteps, batch = embedded.shape[:2]
-        embed = embedded.reshape(timesteps, batch, -1, self.dim)
+        embed = rearrange(embedded, "t b h w d -> t b (h w) d")
         tokens = embed
         if self.anchor:
             vector = self.param("anchor", nn.initializers.normal(self.anchor_init), (self.dim,), jnp.float32)

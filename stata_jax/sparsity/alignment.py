@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 
 MATCHES = ("interpolate", "gather")
 DISTANCES = ("mse", "norm")
@@ -21,7 +22,7 @@ def attention_map(q: jax.Array, k: jax.Array, *, heads: int, scale: float) -> ja
     Returns:
       `phi`, shape (T, B, h, N, N), in the type of `q`.
     """
-    q, k = (x.reshape(*x.shape[:3], heads, -1) for x in (q, k))
+    q, k = (rearrange(x, "t b n (h d) -> t b n h d", h=heads) for x in (q, k))
     return jnp.einsum("tbqhd,tbkhd->tbhqk", q, k) * jnp.asarray(scale, q.dtype)
 
 
@@ -53,7 +54,7 @@ def time_mean_map(q: jax.Array, k: jax.Array, *, heads: int, scale: float) -> ja
       Shape (h, B, N, N), float32.
     """
     timesteps = q.shape[0]
-    q, k = (x.reshape(*x.shape[:3], heads, -1) for x in (q, k))
+    q, k = (rearrange(x, "t b n (h d) -> t b n h d", h=heads) for x in (q, k))
     return jnp.einsum("tbqhd,tbkhd->hbqk", q, k, preferred_element_type=jnp.float32) * (scale / timesteps)
 
 
@@ -140,6 +141,8 @@ def intra_alignment(
 def match_maps(shallow: jax.Array, deep: jax.Array, *, match: str, index: jax.Array | None) -> jax.Array:
     """Brings a shallow map to the size of a deep one, from which tokens have been pruned.
 
+    Interpolation takes neighbours in a map for neighbours in the image: both maps are in the order of the patches.
+
     Args:
       shallow: Shape (T, B, h, N, N).
       deep: Shape (T, B, h, M, M).
@@ -157,13 +160,24 @@ def match_maps(shallow: jax.Array, deep: jax.Array, *, match: str, index: jax.Ar
     if match not in MATCHES:
         raise ValueError(f"unknown match {match!r}: use one of {', '.join(MATCHES)}")
     if match == "gather":
-        if index is None:
-            return shallow
-        rows = jnp.take_along_axis(shallow, index[:, :, None, :, None], axis=3)
-        return jnp.take_along_axis(rows, index[:, :, None, None, :], axis=4)
+        return shallow if index is None else reorder_map(shallow, index)
     if shallow.shape == deep.shape:
         return shallow
     return jax.image.resize(shallow, deep.shape, "bilinear", antialias=False)
+
+
+def reorder_map(phi: jax.Array, order: jax.Array) -> jax.Array:
+    """Takes rows and columns of a map in another order, or some of them.
+
+    Args:
+      phi: Shape (T, B, h, N, N).
+      order: Indices into N, shape (T, B, M).
+
+    Returns:
+      Shape (T, B, h, M, M).
+    """
+    rows = jnp.take_along_axis(phi, order[:, :, None, :, None], axis=3)
+    return jnp.take_along_axis(rows, order[:, :, None, None, :], axis=4)
 
 
 def inter_alignment(

@@ -6,44 +6,39 @@ import jax.numpy as jnp
 METRICS = ("anchor", "ssa", "l1", "random")
 
 
-def query_scores(query: jax.Array, keys: jax.Array, *, heads: int, scale: float) -> jax.Array:
-    """Attention that one query pays to each token, averaged over heads: `A[t] = mean_h(Q_0[t] K[t]^T s)`.
+def query_scores(query: jax.Array, keys: jax.Array) -> jax.Array:
+    """Attention that one query pays to each token: `A[t] = mean_h(Q_0[t] K[t]^T s)`, up to the constant `s / h`.
 
-    The heads are slices of the width, so that the sum over heads and head channels is one product over the width.
-    With the anchor's query this is the row of the attention map that belongs to the anchor, without the map.
+    The heads are slices of the width, so that their sum is one product over the width. The constant changes no
+    ranking; without it the scores of spikes are whole numbers, and tied scores are equal to the last bit.
 
     Args:
       query: `Q_0`, shape (T, B, D).
       keys: `K`, shape (T, B, N, D).
-      heads: h, over which the attention is averaged.
-      scale: s, the attention scale.
 
     Returns:
-      Scores, shape (T, B, N), float32.
+      `A h / s`, shape (T, B, N), float32.
 
     Source: STATA, Eq. 9.
     """
-    total = jnp.einsum("tbd,tbnd->tbn", query, keys, preferred_element_type=jnp.float32)
-    return total * (scale / heads)
+    return jnp.einsum("tbd,tbnd->tbn", query, keys, preferred_element_type=jnp.float32)
 
 
-def token_scores(
-    metric: str, *, tokens: jax.Array, q: jax.Array, k: jax.Array, heads: int, scale: float, key: jax.Array
-) -> jax.Array:
+def token_scores(metric: str, *, tokens: jax.Array, q: jax.Array, k: jax.Array, key: jax.Array) -> jax.Array:
     """Scores of the patch tokens by one of the metrics that the paper compares.
 
     - `anchor`: attention of the anchor, the token at index 0, to each patch token (Eq. 9).
     - `ssa`: attention that each patch token receives, averaged over the patch tokens and heads.
     - `l1`: l1 norm of the token.
-    - `random`: uniform noise, other noise at each timestep.
+    - `random`: uniform noise, other noise at each timestep; an image's noise depends on its place in the batch.
+
+    `anchor` and `ssa` leave out constant factors, see `query_scores`.
 
     Args:
       metric: One of `METRICS`.
       tokens: Patch tokens after attention, without the anchor, shape (T, B, N, D).
       q: Queries of all tokens, shape (T, B, N, D), or (T, B, N + 1, D) with the anchor at index 0.
       k: Keys, in the shape of `q`.
-      heads: h.
-      scale: The attention scale s.
       key: A JAX random key, which only `random` uses.
 
     Returns:
@@ -58,8 +53,6 @@ def token_scores(
     anchors = q.shape[2] - n
     if q.shape != k.shape or q.shape != (timesteps, batch, n + anchors, width) or anchors not in (0, 1):
         raise ValueError(f"tokens {tokens.shape}, q {q.shape} and k {k.shape} do not belong together")
-    if width % heads:
-        raise ValueError(f"{heads} heads do not divide the width {width}")
     if metric == "random":
         return jax.random.uniform(key, (timesteps, batch, n))
     if metric == "l1":
@@ -69,9 +62,9 @@ def token_scores(
             raise ValueError("metric 'anchor' ranks by the anchor token, and these tokens have none")
         query = q[:, :, 0]
     elif metric == "ssa":
-        # float32: a mean of many bfloat16 spikes would be rounded, and ties would break by chance.
+        # The sum, not the mean, in float32: whole numbers again.
         q, k = q.astype(jnp.float32), k.astype(jnp.float32)
-        query = jnp.mean(q[:, :, anchors:], axis=2)
+        query = jnp.sum(q[:, :, anchors:], axis=2)
     else:
         raise ValueError(f"unknown metric {metric!r}: use one of {', '.join(METRICS)}")
-    return jax.lax.stop_gradient(query_scores(query, k[:, :, anchors:], heads=heads, scale=scale))
+    return jax.lax.stop_gradient(query_scores(query, k[:, :, anchors:]))

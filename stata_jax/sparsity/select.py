@@ -52,11 +52,12 @@ def top_tokens(scores: jax.Array, positions: jax.Array, *, keep: int, total: int
     n = scores.shape[2]
     if not 1 <= keep <= n:
         raise ValueError(f"cannot keep {keep} of {n} tokens")
-    mean = jnp.broadcast_to(jnp.mean(scores, axis=0, keepdims=True), scores.shape)
-    first = scores if timestep_wise else mean
+    # The sum orders as the mean does, and a sum of whole numbers is exact.
+    total_score = jnp.broadcast_to(jnp.sum(scores, axis=0, keepdims=True), scores.shape)
+    first = scores if timestep_wise else total_score
     scattered = jnp.asarray(scattered_order(total))[positions]
     index = jax.lax.broadcasted_iota(jnp.int32, scores.shape, 2)
-    *_, ranked, ranked_positions = jax.lax.sort((-first, -mean, scattered, index, positions), num_keys=3)
+    *_, ranked, ranked_positions = jax.lax.sort((-first, -total_score, scattered, index, positions), num_keys=3)
     kept, kept_positions = ranked[..., :keep], ranked_positions[..., :keep]
     return jnp.take_along_axis(kept, jnp.argsort(kept_positions, axis=-1), axis=-1)
 

@@ -1,6 +1,8 @@
 """Checkpoints of a run, by orbax: the newest ones and the best one are kept."""
 
+import copy
 import pathlib
+import time
 from typing import Any
 
 import jax
@@ -10,24 +12,35 @@ from absl import logging
 from stata_jax.training.state import TrainState
 
 
+class CheckpointError(ValueError):
+    """No checkpoint can be read where there are some; the message is one sentence for the user."""
+
+
 class Checkpoints:
     """The checkpoints below `folder`, one per step: the state and a JSON record beside it."""
 
-    def __init__(self, folder: pathlib.Path, *, keep: int = 1) -> None:
-        """Opens the folder; makes it if there is none.
+    def __init__(self, folder: pathlib.Path, *, keep: int = 1, writing: bool = True) -> None:
+        """Opens the folder.
 
         Args:
           folder: Where the checkpoints are.
           keep: How many of the newest are kept, beside the best.
+          writing: Whether to make a missing folder and to clear away what killed saves have left.
         """
+        self._folder = folder.absolute()
         policies = ocp.checkpoint_managers.preservation_policy
         best = policies.BestN(
             get_metric_fn=lambda metrics: metrics["accuracy"], n=1, keep_checkpoints_without_metrics=False
         )
         policy = policies.AnyPreservationPolicy([policies.LatestN(keep), best])
         self._manager = ocp.CheckpointManager(
-            folder.absolute(),
-            options=ocp.CheckpointManagerOptions(preservation_policy=policy, create=True),
+            self._folder,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policy,
+                best_fn=lambda metrics: metrics["accuracy"],  # the policy decides; without it, no metric is stored
+                create=writing,
+                cleanup_tmp_directories=writing,
+            ),
             item_names=("state", "record"),
         )
 
@@ -39,6 +52,7 @@ class Checkpoints:
           record: What to know beside it; JSON values.
           accuracy: Test accuracy, by which the best is known; None if it was not measured.
         """
+        record = copy.deepcopy(record)  # it is written later, when the caller's may have changed
         self._manager.save(
             int(state.step),
             args=ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(record)),
@@ -47,7 +61,7 @@ class Checkpoints:
         )
 
     def restore(self, template: Any) -> tuple[TrainState, dict[str, Any]] | None:
-        """Loads the newest whole checkpoint.
+        """Loads the newest whole checkpoint, to go on from it: newer ones that cannot be read are set aside.
 
         Args:
           template: A state, or its shapes and types.
@@ -56,12 +70,19 @@ class Checkpoints:
           The state and its record, or None if there is no checkpoint.
 
         Raises:
-          ValueError: If checkpoints exist and none can be read.
+          CheckpointError: If checkpoints exist and none can be read.
         """
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
         wanted = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), record=ocp.args.JsonRestore())
         found = self._read(wanted, None)
-        return None if found is None else (found[0]["state"], found[0]["record"])
+        if found is None:
+            return None
+        restored, step = found
+        for damaged in [s for s in self._manager.all_steps() if s > step]:
+            # Out of the way, or the save of that step would fail.
+            (self._folder / str(damaged)).rename(self._folder / f"damaged_{damaged}_{time.time_ns()}")
+        self._manager.reload()
+        return restored["state"], restored["record"]
 
     def variables(self, *, step: int | None = None) -> tuple[dict[str, Any], int] | None:
         """Loads `params` and `batch_stats` as they were saved, whatever their shapes.
@@ -73,9 +94,11 @@ class Checkpoints:
           The variables and the step, or None if there is no such checkpoint.
 
         Raises:
-          ValueError: If checkpoints exist and none can be read.
+          CheckpointError: If checkpoints exist and none can be read.
         """
-        found = self._read(ocp.args.Composite(state=ocp.args.StandardRestore()), step)
+        # On one device, wherever and on however many the run was.
+        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        found = self._read(ocp.args.Composite(state=ocp.args.StandardRestore(fallback_sharding=here)), step)
         if found is None:
             return None
         state = found[0]["state"]
@@ -90,9 +113,8 @@ class Checkpoints:
             except Exception as error:  # what a damaged file raises depends on where it is damaged
                 logging.warning("checkpoint %s cannot be read and is passed over: %s", candidate, error)
         if steps:
-            raise ValueError(
-                f"no checkpoint in {self._manager.directory} can be read: move the folder away to start anew"
-            )
+            which = "no checkpoint" if step is None else f"the checkpoint of step {step}"
+            raise CheckpointError(f"{which} in {self._folder} can{'' if step is None else 'not'} be read")
         return None
 
     def wait(self) -> None:

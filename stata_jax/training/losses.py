@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from stata_jax.models.encoder import surviving_tokens
-from stata_jax.sparsity.alignment import inter_alignment, intra_alignment
+from stata_jax.sparsity.alignment import inter_alignment, intra_alignment, reorder_map
 
 
 def stata_loss(
@@ -33,7 +33,7 @@ def stata_loss(
 
     Args:
       logits: Shape (B, K) for K classes.
-      aux: What the model has seen: `q` and `k` of its `blocks`, their `maps`, and the `kept` tokens.
+      aux: What the model has seen: `q` and `k` of its `blocks`, their `maps`, the `order` and the `kept` tokens.
       targets: Target distribution over the classes, shape (B, K).
       heads: h.
       scale: The attention scale s.
@@ -62,6 +62,9 @@ def stata_loss(
     if beta:
         surviving = {(i, j): surviving_tokens(aux["kept"], i, j) for i in inter_at for j in inter_at if i < j}
         by_layer = {l: maps[l] for l in inter_at}
+        if match == "interpolate":
+            orders = {l: aux["order"][l] for l in inter_at}
+            by_layer = {l: phi if orders[l] is None else reorder_map(phi, orders[l]) for l, phi in by_layer.items()}
         inter = inter_alignment(by_layer, surviving, at=inter_at, match=match, kind=distance)
     total = cross_entropy + alpha * intra + beta * inter
     return total, {"cross_entropy": cross_entropy, "intra": intra, "inter": inter}

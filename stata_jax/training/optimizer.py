@@ -12,7 +12,7 @@ def warmup_cosine(*, peak: float, start: float, end: float, warmup_steps: int, t
     Args:
       peak: Highest rate.
       start: Rate at step 0, if there is a warm-up.
-      end: Rate at the last step.
+      end: Rate that the cosine reaches after the last step.
       warmup_steps: Steps of the linear part, fewer than `total_steps`.
       total_steps: Steps of the whole run.
 

@@ -84,9 +84,10 @@ def eval_step(
     """
     logits, _ = model.apply(variables, batch["image"], key=jax.random.fold_in(key, jax.lax.axis_index(axis_name)))
     mask, label = batch["mask"], batch["label"]
-    # The rank of the true class; equal logits count against it, so a silent network scores nothing.
+    # The rank of the true class; logits that are not below it count against it, so that a silent network scores
+    # nothing, nor one whose logits are NaN.
     true = jnp.take_along_axis(logits, label[:, None], axis=-1)
-    rank = jnp.sum((logits >= true).astype(jnp.int32), axis=-1) - 1
+    rank = jnp.sum(~(logits < true), axis=-1) - 1
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, label)
     sums = {
         "top1": jnp.sum((mask & (rank < 1)).astype(jnp.int32)),

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.training.checkpoint import Checkpoints
+from stata_jax.training.checkpoint import CheckpointError, Checkpoints
 from stata_jax.training.state import TrainState
 
 
@@ -40,6 +40,14 @@ def test_the_newest_and_the_best_are_kept(opened, tmp_path):
     assert record == {"note": "step 5"}
 
 
+def test_the_best_outlives_a_restart(tmp_path):
+    for accuracies in ({1: 0.5, 2: 0.9}, {3: 0.7}, {4: 0.6}):
+        checkpoints = Checkpoints(tmp_path / "checkpoints", keep=1)
+        save(checkpoints, accuracies)
+        checkpoints.close()
+    assert steps(tmp_path) == [2, 4]
+
+
 def test_variables_of_one_step(opened):
     save(opened, {1: 0.9, 2: 0.1})
     variables, step = opened.variables(step=1)
@@ -58,8 +66,12 @@ def test_a_damaged_checkpoint_is_passed_over(opened, tmp_path):
     for path in (tmp_path / "checkpoints" / "2" / "state").rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert opened.variables()[1] == 1
+    assert steps(tmp_path) == [1, 2]  # who only reads leaves all in place
     restored, _ = opened.restore(state(0))
     assert int(restored.step) == 1
+    save(opened, {2: 0.3})  # the training goes on, and saves that step again
+    assert int(opened.restore(state(0))[0].step) == 2
 
 
 def test_only_damaged_checkpoints_are_an_error(opened, tmp_path):
@@ -67,5 +79,5 @@ def test_only_damaged_checkpoints_are_an_error(opened, tmp_path):
     for path in (tmp_path / "checkpoints" / "1").rglob("*"):
         if path.is_file():
             path.write_bytes(b"")
-    with pytest.raises(ValueError, match="move the folder away"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint in .* can be read"):
         opened.restore(state(0))

@@ -49,6 +49,11 @@ def test_a_silent_network_scores_nothing():
     assert result["top1"] == result["top5"] == 0
 
 
+def test_a_diverged_network_scores_nothing():
+    result = count([batch(np.full((4, 10), np.nan), [0, 1, 2, 3], [True] * 4)])
+    assert result["top1"] == result["top5"] == 0
+
+
 def test_padding_never_counts():
     right = np.eye(4, 10)
     result = count([batch(right, [0, 1, 5, 5], [True, True, False, False])])

@@ -1,0 +1,14 @@
+"""The options that the config checks allow are those that the code knows."""
+
+from stata_jax import build, config_check
+from stata_jax.models import transformer
+from stata_jax.sparsity import alignment, scores, select
+
+
+def test_allowed_options_are_the_known_ones():
+    assert set(config_check.METRICS) == set(scores.METRICS)
+    assert set(config_check.SLOTS) == set(select.SLOTS)
+    assert set(config_check.POOLS) == set(transformer.POOLS)
+    assert set(config_check.MATCHES) == set(alignment.MATCHES)
+    assert set(config_check.DISTANCES) == set(alignment.DISTANCES)
+    assert set(config_check.FAMILIES) == set(build.FAMILIES)
