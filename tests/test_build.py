@@ -64,7 +64,7 @@ def test_every_digits_variant_is_a_possible_config(variant):
     settings = digits.get_config(variant)
     config.check(settings)
     assert settings.name.startswith("digits")
-    assert build.source(settings).steps_per_epoch == 128
+    assert build.source(settings).steps_per_epoch == 256
 
 
 def test_variants_differ_in_what_they_say():
