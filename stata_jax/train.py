@@ -45,14 +45,15 @@ def train(settings: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     run = _Run(settings)
     checkpoints = Checkpoints(workdir / "checkpoints", keep=settings.checkpoint.keep)
     try:
-        state, record = checkpoints.restore(run.fresh_state()) or (run.fresh_state(), {"compile": {}})
+        fresh = run.fresh_state()
+        state, record = checkpoints.restore(fresh) or (fresh, {"compile": {}})
         report.describe(settings, parameters=count_parameters(state.params))
         start = int(state.step)
         if start == run.total_steps:
             print(f"this run is finished ({start} steps): evaluating its last checkpoint")
         elif start:
             print(f"resuming after step {start} of {run.total_steps}")
-        with MetricsWriter(workdir, resume_step=start) as writer:
+        with _metrics_writer(workdir, start) as writer:
             state, record, accuracy = run.fit(state, record, checkpoints, writer)
         summary = report.summarise(settings, accuracy, record, parameters=count_parameters(state.params))
         write_json(workdir / "summary.json", summary)
@@ -198,6 +199,13 @@ class _Window:
     def median_step(self) -> float:
         """Median over the windows of the mean step time, in seconds."""
         return statistics.median(self._times)
+
+
+def _metrics_writer(workdir: pathlib.Path, step: int) -> MetricsWriter:
+    try:
+        return MetricsWriter(workdir, resume_step=step)
+    except ValueError as error:
+        raise config.ConfigError(str(error)) from error
 
 
 def _claim(workdir: pathlib.Path, settings: ConfigDict) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stata_jax import build, config, evaluate, main
+from stata_jax import build, config, evaluate, main, train
 from stata_jax.training.checkpoint import Checkpoints
 from stata_jax.training.state import create_state
 
@@ -77,7 +78,7 @@ def test_a_run_leaves_its_results(finished):
     assert summary["test_images"] == 25
     assert 0 <= summary["top1"] <= summary["top5"] <= 1
     assert summary["tokens_attention"] == [65, 14]
-    assert summary["tokens_mlp"] == [14, 14]
+    assert summary["tokens_mlp"] == [14, 4]
     assert summary["macs"] < summary["macs_dense"]
     assert summary["step_s"] > 0
     assert summary["peak_bytes"] > 4 * summary["parameters"]
@@ -147,8 +148,6 @@ def test_another_config_does_not_continue_a_run(finished, capsys):
 
 
 def test_an_unreadable_checkpoint_is_passed_over(finished, tmp_path, capsys):
-    import shutil
-
     workdir = tmp_path / "damaged"
     shutil.copytree(finished, workdir)
     steps = sorted(int(folder.name) for folder in (workdir / "checkpoints").iterdir() if folder.name.isdigit())
@@ -156,6 +155,24 @@ def test_an_unreadable_checkpoint_is_passed_over(finished, tmp_path, capsys):
     assert run(workdir) == 0
     assert "this run is finished" in capsys.readouterr().out
     assert_same_state(final_state(workdir), final_state(finished))
+
+
+def test_damaged_files_are_named(finished, tmp_path, capsys):
+    for name, content in (("config.json", "{"), ("metrics.jsonl", 'broken\n{"step": 1}\n')):
+        workdir = tmp_path / name
+        shutil.copytree(finished, workdir)
+        (workdir / name).write_text(content)
+        assert run(workdir) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith("error: ")
+        assert name in error
+
+
+def test_a_run_that_never_saved_does_not_hold_its_folder(tmp_path, finished):
+    (tmp_path / "config.json").write_text((finished / "config.json").read_text())
+    settings = config.from_json((finished / "config.json").read_text())
+    train._claim(tmp_path, config.apply_overrides(settings, {"sparsity.keep_rate": 0.5}))
+    assert json.loads((tmp_path / "config.json").read_text())["sparsity"]["keep_rate"] == 0.5
 
 
 def test_killed_at_random_moments_a_run_ends_with_the_same_parameters(finished, tmp_path):
