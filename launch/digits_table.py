@@ -1,6 +1,6 @@
 """Trains the variants of the digits benchmark and prints their table: `python launch/digits_table.py`.
 
-Runs that are finished are only evaluated, so the command can be stopped and given again. Seeds and variants are options.
+Finished runs are only evaluated, so the command can be stopped and given again. Seeds and variants are options.
 """
 
 import argparse
