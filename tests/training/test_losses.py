@@ -32,7 +32,7 @@ def seen():
         q, k = jnp.asarray(spikes(n, 2 * l)), jnp.asarray(spikes(n, 2 * l + 1))
         blocks.append({"attention": {"q": q, "k": k}})
         maps.append(attention_map(q, k, heads=HEADS, scale=SCALE))
-    return {"blocks": blocks, "maps": maps, "kept": {1: kept()}}
+    return {"blocks": blocks, "maps": maps, "order": [None] * len(TOKENS), "kept": {1: kept()}}
 
 
 def classes():
@@ -113,3 +113,19 @@ def test_deepest_map_is_taught_by_none():
     gradient = jax.grad(total)(aux["maps"])
     assert np.any(gradient[0]) and np.any(gradient[2])
     assert not np.any(gradient[1]) and not np.any(gradient[3])
+
+
+def test_interpolation_does_not_depend_on_the_slots():
+    """Tokens in other slots, with the order that undoes it: the maps are compared in the order of the patches."""
+    straight = seen()
+    shuffled = straight | {"maps": list(straight["maps"]), "order": list(straight["order"])}
+    slots = np.stack([np.random.RandomState(t).permutation(4) for t in range(T * B)]).reshape(T, B, 4)
+    for l in (2, 3):
+        phi = np.asarray(straight["maps"][l])
+        rows = np.take_along_axis(phi, slots[:, :, None, :, None], axis=3)
+        shuffled["maps"][l] = jnp.asarray(np.take_along_axis(rows, slots[:, :, None, None, :], axis=4))
+        shuffled["order"][l] = jnp.asarray(np.argsort(slots, axis=-1), jnp.int32)
+    expected, terms = loss(straight)[1]["inter"], loss(shuffled)[1]
+    np.testing.assert_allclose(terms["inter"], expected, rtol=1e-6)
+    unordered = loss(shuffled | {"order": straight["order"]})[1]["inter"]
+    assert abs(float(unordered) - float(expected)) > 1e-4 * float(expected)
