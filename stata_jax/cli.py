@@ -40,13 +40,13 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Separates the overrides from the other flags.
 
     Args:
-        argv: a command line; an override is `--config.key=value` or `--config.key value`.
+      argv: a command line; an override is `--config.key=value` or `--config.key value`.
 
     Returns:
-        The other arguments, and the overrides in the form `--config.key=value`.
+      The other arguments, and the overrides in the form `--config.key=value`.
 
     Raises:
-        ConfigError: an override has no value.
+      ConfigError: an override has no value.
     """
     others: list[str] = []
     overrides: list[str] = []
@@ -68,15 +68,15 @@ def parse(parser: Parser, argv: Sequence[str], *, required: str) -> tuple[argpar
     """Parses a command line.
 
     Args:
-        parser: the flags of the program; none of them `required=True`, so that a misspelt one is named first.
-        argv: the command line.
-        required: the flag that must be there, without its dashes.
+      parser: the flags of the program; none of them `required=True`, so that a misspelt one is named first.
+      argv: the command line.
+      required: the flag that must be there, without its dashes.
 
     Returns:
-        The values of the flags, and the overrides for `config.parse_overrides`.
+      The values of the flags, and the overrides for `config.parse_overrides`.
 
     Raises:
-        ConfigError: a flag is unknown, lacks its value, or is required and missing.
+      ConfigError: a flag is unknown, lacks its value, or is required and missing.
     """
     others, overrides = split_overrides(argv)
     flags, unknown = parser.parse_known_args(others)
@@ -94,12 +94,12 @@ def run(program: Callable[[Sequence[str]], object], argv: Sequence[str] | None, 
     """Runs a program on a command line; a ConfigError or Ctrl-C becomes one line on stderr.
 
     Args:
-        program: takes the command line; its return value is dropped.
-        argv: the command line without the program's name; that of the process if None.
-        interrupted: what to print after Ctrl-C.
+      program: takes the command line; its return value is dropped.
+      argv: the command line without the program's name; that of the process if None.
+      interrupted: what to print after Ctrl-C.
 
     Returns:
-        The exit code: 0, 2 after a ConfigError, 130 after Ctrl-C. Other exceptions are bugs and pass through.
+      The exit code: 0, 2 after a ConfigError, 130 after Ctrl-C. Other exceptions are bugs and pass through.
     """
     try:
         program(sys.argv[1:] if argv is None else argv)

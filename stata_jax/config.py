@@ -47,15 +47,15 @@ def load(path: str | os.PathLike[str], overrides: Mapping[str, object] | None = 
     """Runs a config file and returns its config with the overrides applied; `check` is a step of its own.
 
     Args:
-        path: a file that defines `get_config`, such as `configs/digits.py`. What follows the last colon, as in
-            `configs/digits.py:dense`, is the variant, the argument of `get_config`.
-        overrides: values by dotted key, such as `{"sparsity.keep_rate": 0.4}`.
+      path: a file that defines `get_config`, such as `configs/digits.py`. What follows the last colon, as in
+        `configs/digits.py:dense`, is the variant, the argument of `get_config`.
+      overrides: values by dotted key, such as `{"sparsity.keep_rate": 0.4}`.
 
     Returns:
-        The locked config.
+      The locked config.
 
     Raises:
-        ConfigError: there is no such file, it fails, it has no such variant, or an override does not fit.
+      ConfigError: there is no such file, it fails, it has no such variant, or an override does not fit.
     """
     file, variant = _split_variant(os.path.expanduser(path))
     try:
@@ -80,14 +80,14 @@ def apply_overrides(config: ConfigDict, overrides: Mapping[str, object]) -> Conf
     An int may stand for a float. A key whose value is a tuple, given or unset, takes a tuple or list of ints, or None.
 
     Args:
-        config: the config, which is left as it is.
-        overrides: values by dotted key.
+      config: the config, which is left as it is.
+      overrides: values by dotted key.
 
     Returns:
-        The locked copy.
+      The locked copy.
 
     Raises:
-        ConfigError: a key does not exist (its neighbours are named) or a value has the wrong type.
+      ConfigError: a key does not exist (its neighbours are named) or a value has the wrong type.
     """
     config = copy.deepcopy(config)  # keeps the types of unset placeholders, which other copies lose
     for key, value in overrides.items():
@@ -102,14 +102,14 @@ def parse_overrides(config: ConfigDict, flags: Sequence[str]) -> dict[str, objec
     Booleans are true, false, 1 or 0; strings stand as they are; tuples are `(2, 5)`, `2,5`, `2` or `None`.
 
     Args:
-        config: the config that the flags override.
-        flags: the flags, one string each.
+      config: the config that the flags override.
+      flags: the flags, one string each.
 
     Returns:
-        Values by dotted key, for `apply_overrides`; the last of two flags with the same key counts.
+      Values by dotted key, for `apply_overrides`; the last of two flags with the same key counts.
 
     Raises:
-        ConfigError: a flag is not of this form, its key does not exist, or its value has the wrong type.
+      ConfigError: a flag is not of this form, its key does not exist, or its value has the wrong type.
     """
     overrides: dict[str, object] = {}
     for flag in flags:
@@ -138,14 +138,14 @@ def from_json(text: str, base: ConfigDict | None = None) -> ConfigDict:
     The types come from a base config; a key that the text lacks keeps the value of the base.
 
     Args:
-        text: what `to_json` returned.
-        base: a config with all keys; `configs/common.py` if None.
+      text: what `to_json` returned.
+      base: a config with all keys; `configs/common.py` if None.
 
     Returns:
-        The locked config.
+      The locked config.
 
     Raises:
-        ConfigError: the text is not JSON, or has a key or a type that the base does not have.
+      ConfigError: the text is not JSON, or has a key or a type that the base does not have.
     """
     try:
         values = json.loads(text)
@@ -161,13 +161,13 @@ def prepare_workdir(path: str | os.PathLike[str]) -> pathlib.Path:
     """Makes a run folder, if it is not there yet, and tries to write in it.
 
     Args:
-        path: the folder; `~` is the home folder.
+      path: the folder; `~` is the home folder.
 
     Returns:
-        Its absolute path.
+      Its absolute path.
 
     Raises:
-        ConfigError: it cannot be made or written in.
+      ConfigError: it cannot be made or written in.
     """
     if not os.fspath(path):
         raise ConfigError("the workdir is empty: name a folder")

@@ -223,10 +223,10 @@ def check(config: ConfigDict) -> None:
     """Checks every value of a config, alone and against the others.
 
     Args:
-        config: a config with the keys of `configs/common.py`.
+      config: a config with the keys of `configs/common.py`.
 
     Raises:
-        ConfigError: a key is missing or has an impossible value; the sentence says what is possible.
+      ConfigError: a key is missing or has an impossible value; the sentence says what is possible.
     """
     for key, (is_possible, possible) in RULES.items():
         try:

@@ -17,18 +17,18 @@ def tokens_per_block(
     `ceil(keep_rate * n)` go on. The anchor is never pruned and is counted in both numbers.
 
     Args:
-        tokens: Patch tokens of the image, N.
-        depth: Number of blocks, L.
-        keep_rate: Share of the patch tokens that a pruning block keeps, in (0, 1].
-        prune_at: Blocks that prune, counted from 0.
-        anchor: Whether there is an anchor token.
+      tokens: Patch tokens of the image, N.
+      depth: Number of blocks, L.
+      keep_rate: Share of the patch tokens that a pruning block keeps, in (0, 1].
+      prune_at: Blocks that prune, counted from 0.
+      anchor: Whether there is an anchor token.
 
     Returns:
-        One pair `(attention_tokens, mlp_tokens)` a block.
+      One pair `(attention_tokens, mlp_tokens)` a block.
 
     Raises:
-        ValueError: If a size is below 1, `keep_rate` is outside (0, 1], or `prune_at` names a block twice or one that
-            is not there.
+      ValueError: If a size is below 1, `keep_rate` is outside (0, 1], or `prune_at` names a block twice or one that
+        is not there.
 
     Source: STATA, Section 4.2 and Algorithm 1.
     """
@@ -76,26 +76,26 @@ def count_macs(
     `2 n^2 D` as `(Q K^T) V` or `2 n D d` as `Q (K^T V)`, whichever is less; MLP `2 m r D^2`. Head: `D * classes`.
 
     Args:
-        image_size: Height and width of the image in pixels.
-        channels: Channels of the image.
-        timesteps: T.
-        dim: Token width D, a multiple of 8 and of `heads`.
-        depth: Number of blocks, L.
-        heads: Attention heads, h.
-        mlp_ratio: Hidden width of the MLP over D, r.
-        pooling: Four digits, 1 where the image is halved; e.g. "0011" or "1111".
-        num_classes: Outputs of the head.
-        keep_rate: Share of the patch tokens that a pruning block keeps, in (0, 1].
-        prune_at: Blocks that prune, counted from 0; empty for a dense model.
-        anchor: Whether there is an anchor token.
+      image_size: Height and width of the image in pixels.
+      channels: Channels of the image.
+      timesteps: T.
+      dim: Token width D, a multiple of 8 and of `heads`.
+      depth: Number of blocks, L.
+      heads: Attention heads, h.
+      mlp_ratio: Hidden width of the MLP over D, r.
+      pooling: Four digits, 1 where the image is halved; e.g. "0011" or "1111".
+      num_classes: Outputs of the head.
+      keep_rate: Share of the patch tokens that a pruning block keeps, in (0, 1].
+      prune_at: Blocks that prune, counted from 0; empty for a dense model.
+      anchor: Whether there is an anchor token.
 
     Returns:
-        MACs under "stem/conv0" to "stem/conv4"; for each block l "block{l}/attention/" q, k, v, map, value and
-        projection, and "block{l}/mlp/" up and down; "head". "map" is the first of the two attention products (`Q K^T`
-        or `K^T V`) and "value" the second; one choice of the two holds for both.
+      MACs under "stem/conv0" to "stem/conv4"; for each block l "block{l}/attention/" q, k, v, map, value and
+      projection, and "block{l}/mlp/" up and down; "head". "map" is the first of the two attention products (`Q K^T`
+      or `K^T V`) and "value" the second; one choice of the two holds for both.
 
     Raises:
-        ValueError: If a size is below 1, sizes do not divide, or `pooling` or the pruning options are malformed.
+      ValueError: If a size is below 1, sizes do not divide, or `pooling` or the pruning options are malformed.
     """
     sizes = {
         "image_size": image_size,

@@ -20,14 +20,14 @@ def kept_grid(positions: np.ndarray, *, grid: tuple[int, int]) -> np.ndarray:
     """Marks the kept patches on the patch grid, timestep by timestep.
 
     Args:
-        positions: Indices of the kept patches, row-major from 0 and without the anchor, integers (T, K).
-        grid: Rows and columns of the patch grid.
+      positions: Indices of the kept patches, row-major from 0 and without the anchor, integers (T, K).
+      grid: Rows and columns of the patch grid.
 
     Returns:
-        True where a patch is kept, bool (T, rows, columns).
+      True where a patch is kept, bool (T, rows, columns).
 
     Raises:
-        ValueError: If `positions` is not an integer (T, K) array, leaves the grid, or repeats an index in a timestep.
+      ValueError: If `positions` is not an integer (T, K) array, leaves the grid, or repeats an index in a timestep.
     """
     positions = np.asarray(positions)
     if positions.ndim != 2 or positions.dtype.kind not in "iu":
@@ -49,11 +49,11 @@ def veil_dropped(image: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """Lays a blue-grey veil over the dropped patches of an image and leaves the kept ones as they are.
 
     Args:
-        image: RGB image with values from 0 to 1, (H, W, 3).
-        kept: True where a patch is kept, bool (rows, columns).
+      image: RGB image with values from 0 to 1, (H, W, 3).
+      kept: True where a patch is kept, bool (rows, columns).
 
     Returns:
-        The image with the veil, (H, W, 3).
+      The image with the veil, (H, W, 3).
     """
     height, width = image.shape[:2]
     rows, columns = kept.shape
@@ -81,19 +81,19 @@ def draw_tokens(
     others dropped patches lie under a blue-grey veil.
 
     Args:
-        path: The PNG to write; its folder is made where it is missing.
-        images: Images with values from 0 to 1, (B, H, W, C), C = 1 or 3.
-        stages: Pairs of a block's index and its kept patches, integers (T, B, K), row-major on the grid, without the
-            anchor.
-        grid: Rows and columns of the patch grid.
-        labels: True classes, integers (B,).
-        predictions: Predicted classes, integers (B,).
-        corners: Row and column of the top left pixel of each digit, (B, 2), to outline it; needs `digit_size`.
-        digit_size: Height and width of a digit in pixels.
-        title: Line above the picture.
+      path: The PNG to write; its folder is made where it is missing.
+      images: Images with values from 0 to 1, (B, H, W, C), C = 1 or 3.
+      stages: Pairs of a block's index and its kept patches, integers (T, B, K), row-major on the grid, without the
+        anchor.
+      grid: Rows and columns of the patch grid.
+      labels: True classes, integers (B,).
+      predictions: Predicted classes, integers (B,).
+      corners: Row and column of the top left pixel of each digit, (B, 2), to outline it; needs `digit_size`.
+      digit_size: Height and width of a digit in pixels.
+      title: Line above the picture.
 
     Raises:
-        ValueError: If shapes do not fit together, or if only one of `corners` and `digit_size` is given.
+      ValueError: If shapes do not fit together, or if only one of `corners` and `digit_size` is given.
     """
     images = np.asarray(images, np.float64)
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or not len(images):

@@ -10,15 +10,15 @@ def smooth_one_hot(labels: jax.Array, *, num_classes: int, smoothing: float) -> 
     """Turns classes into targets: `(1 - smoothing) * one_hot + smoothing / num_classes`.
 
     Args:
-        labels: `(...)` integer classes; one outside `0 .. num_classes - 1` gets no weight beyond the spread share.
-        num_classes: number of classes.
-        smoothing: share of the weight that is spread over all classes, the right one included; 0 gives plain one-hot.
+      labels: `(...)` integer classes; one outside `0 .. num_classes - 1` gets no weight beyond the spread share.
+      num_classes: number of classes.
+      smoothing: share of the weight that is spread over all classes, the right one included; 0 gives plain one-hot.
 
     Returns:
-        `(..., num_classes)` float32.
+      `(..., num_classes)` float32.
 
     Raises:
-        ValueError: labels that are not integers, `num_classes` below 1, or `smoothing` outside [0, 1].
+      ValueError: labels that are not integers, `num_classes` below 1, or `smoothing` outside [0, 1].
     """
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(f"labels must be integers, got {labels.dtype}: pass classes, not targets")
@@ -37,16 +37,16 @@ def mixup(key: jax.Array, images: jax.Array, targets: jax.Array, *, alpha: float
     timm's batch mode, which the reference models were trained with.
 
     Args:
-        key: PRNG key.
-        images: `(B, H, W, C)` floating point.
-        targets: `(B, num_classes)` floating point.
-        alpha: both parameters of the Beta distribution, static; 0 returns the arguments unchanged.
+      key: PRNG key.
+      images: `(B, H, W, C)` floating point.
+      targets: `(B, num_classes)` floating point.
+      alpha: both parameters of the Beta distribution, static; 0 returns the arguments unchanged.
 
     Returns:
-        Mixed images and targets, shapes and dtypes as given.
+      Mixed images and targets, shapes and dtypes as given.
 
     Raises:
-        ValueError: `alpha` negative or not finite, integer images or targets, or batches of two sizes.
+      ValueError: `alpha` negative or not finite, integer images or targets, or batches of two sizes.
     """
     if not 0 <= alpha < math.inf:
         raise ValueError(f"augment.mixup must be 0 or more and finite, got {alpha}: 0 turns mixup off")

@@ -19,9 +19,9 @@ class DigitBank(NamedTuple):
     """Enlarged digits of one split, in an order in which the classes alternate.
 
     Attributes:
-        images: `(n, size, size)` uint8, 0 is background and 255 the brightest ink.
-        labels: `(n,)` int32, classes 0 to 9.
-        originals: `(n,)` int32, each digit's place in scikit-learn's list.
+      images: `(n, size, size)` uint8, 0 is background and 255 the brightest ink.
+      labels: `(n,)` int32, classes 0 to 9.
+      originals: `(n,)` int32, each digit's place in scikit-learn's list.
     """
 
     images: jax.Array
@@ -33,10 +33,10 @@ class Scene(NamedTuple):
     """What is where in one image; positions are (row, column) of a top-left pixel, `K` is the number of fragments.
 
     Attributes:
-        corner: `(2,)` int32, the digit's place on the canvas.
-        sources: `(K,)` int32, the digit of the bank that each fragment is cut from.
-        cuts: `(K, 2)` int32, where in that digit it is cut out.
-        places: `(K, 2)` int32, where on the canvas it is pasted.
+      corner: `(2,)` int32, the digit's place on the canvas.
+      sources: `(K,)` int32, the digit of the bank that each fragment is cut from.
+      cuts: `(K, 2)` int32, where in that digit it is cut out.
+      places: `(K, 2)` int32, where on the canvas it is pasted.
     """
 
     corner: jax.Array
@@ -49,11 +49,11 @@ def split_originals(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Divides the original digits into training (3/4 of each class) and test (1/4), the same way every time.
 
     Args:
-        labels: `(n,)` class of each original.
+      labels: `(n,)` class of each original.
 
     Returns:
-        Training and test originals as disjoint arrays of positions in `labels`. In both, the classes alternate, so that
-        any run of consecutive entries holds about as many of each.
+      Training and test originals as disjoint arrays of positions in `labels`. In both, the classes alternate, so that
+      any run of consecutive entries holds about as many of each.
     """
     random = np.random.RandomState(_SPLIT_SEED)  # its stream never changes between NumPy versions
     train, test = [], []
@@ -76,11 +76,11 @@ def enlarge(images: np.ndarray, size: int) -> np.ndarray:
     """Resizes digits bilinearly, with pixel centres at half integers, and turns their ink into bytes.
 
     Args:
-        images: `(n, h, h)`, ink from 0 to 16.
-        size: new height and width in pixels.
+      images: `(n, h, h)`, ink from 0 to 16.
+      size: new height and width in pixels.
 
     Returns:
-        `(n, size, size)` uint8, `round(255 / 16 * ink)`.
+      `(n, size, size)` uint8, `round(255 / 16 * ink)`.
     """
     side = images.shape[-1]
     centres = np.clip((np.arange(size) + 0.5) * side / size - 0.5, 0, side - 1)
@@ -93,7 +93,7 @@ def load_banks(size: int) -> tuple[DigitBank, DigitBank]:
     """Loads scikit-learn's digits, enlarged to `size` pixels, as a training and a test bank without a common original.
 
     Raises:
-        ValueError: `size` is below 1.
+      ValueError: `size` is below 1.
     """
     if size < 1:
         raise ValueError(f"size must be at least 1 pixel, got {size}: 16 doubles the original digits")
@@ -130,13 +130,13 @@ def draw_scene(
     place wholly inside the canvas is equally likely.
 
     Args:
-        key: PRNG key.
-        index: the digit shown; no fragment is cut from it.
-        num_digits: size of the bank.
-        size: the digits' height and width in pixels.
-        image_size: the canvas' height and width.
-        fragment: the fragments' height and width.
-        clutter: number of fragments.
+      key: PRNG key.
+      index: the digit shown; no fragment is cut from it.
+      num_digits: size of the bank.
+      size: the digits' height and width in pixels.
+      image_size: the canvas' height and width.
+      fragment: the fragments' height and width.
+      clutter: number of fragments.
     """
     bits = jax.random.bits(key, (2 + 4 * clutter,), jnp.uint32)  # one draw for all, since each is slow to compile
     corner = _below(bits[:2], image_size - size + 1)
@@ -173,14 +173,14 @@ def paint(bank: jax.Array, index: jax.Array | int, scene: Scene, *, image_size: 
     """Paints a scene; where things overlap the brightest pixel stays, so nothing erases the digit.
 
     Args:
-        bank: `(n, size, size)` uint8.
-        index: the digit shown.
-        scene: from `draw_scene`.
-        image_size: the canvas' height and width in pixels.
-        fragment: the fragments' height and width.
+      bank: `(n, size, size)` uint8.
+      index: the digit shown.
+      scene: from `draw_scene`.
+      image_size: the canvas' height and width in pixels.
+      fragment: the fragments' height and width.
 
     Returns:
-        `(image_size, image_size)` uint8.
+      `(image_size, image_size)` uint8.
     """
     canvas = jnp.zeros((image_size, image_size), jnp.uint8)
     canvas = jax.lax.dynamic_update_slice(canvas, bank[index], (scene.corner[0], scene.corner[1]))
@@ -212,21 +212,21 @@ def cluttered_digit(
     The scene does not depend on `noise`: the same key draws the same scene with and without it.
 
     Args:
-        key: PRNG key.
-        bank: `(n, size, size)` uint8, the digits to show and to cut fragments from.
-        labels: `(n,)` int32.
-        index: the digit to show, `0 <= index < n`.
-        image_size: `H = W`, the canvas' height and width in pixels.
-        fragment: the fragments' height and width in pixels, at most `size`.
-        clutter: number of fragments, static; 0 for none.
-        noise: standard deviation of the pixel noise, static; 0 for none.
+      key: PRNG key.
+      bank: `(n, size, size)` uint8, the digits to show and to cut fragments from.
+      labels: `(n,)` int32.
+      index: the digit to show, `0 <= index < n`.
+      image_size: `H = W`, the canvas' height and width in pixels.
+      fragment: the fragments' height and width in pixels, at most `size`.
+      clutter: number of fragments, static; 0 for none.
+      noise: standard deviation of the pixel noise, static; 0 for none.
 
     Returns:
-        `image` `(H, W, 1)` float32 in [0, 1]; `label` int32; `corner` `(2,)` int32, the row and column of the digit's
-        top-left pixel.
+      `image` `(H, W, 1)` float32 in [0, 1]; `label` int32; `corner` `(2,)` int32, the row and column of the digit's
+      top-left pixel.
 
     Raises:
-        ValueError: shapes or sizes that do not fit each other.
+      ValueError: shapes or sizes that do not fit each other.
     """
     _check(bank, labels, image_size=image_size, fragment=fragment, clutter=clutter, noise=noise)
     scene_key, noise_key = jax.random.split(key)

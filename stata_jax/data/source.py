@@ -32,13 +32,13 @@ def draw_images(key: jax.Array, bank: DigitBank, indices: jax.Array, *, options:
     """Draws images by index: image `i` shows digit `i % n` of the bank and is drawn from `fold_in(key, i)`.
 
     Args:
-        key: PRNG key of the epoch or of the test set.
-        bank: the split's `n` digits.
-        indices: `(B,)` int32.
-        options: size, clutter and noise.
+      key: PRNG key of the epoch or of the test set.
+      bank: the split's `n` digits.
+      indices: `(B,)` int32.
+      options: size, clutter and noise.
 
     Returns:
-        `image` `(B, H, W, 1)` float32, `label` `(B,)` int32, `corner` `(B, 2)` int32.
+      `image` `(B, H, W, 1)` float32, `label` `(B,)` int32, `corner` `(B, 2)` int32.
     """
 
     def draw(index: jax.Array) -> dict[str, jax.Array]:
@@ -84,14 +84,14 @@ class DigitsSource:
     """Batches of cluttered digits; made by `make_source`.
 
     Attributes:
-        train_bank, test_bank: digits of each split, without a common original.
-        train_key: PRNG key of the run's seed.
-        test_key: PRNG key of the test seed.
-        options: size, clutter and noise of the images.
-        train_examples: training images per epoch.
-        test_examples: test images.
-        batch_size: images per training batch.
-        eval_batch_size: images per test batch.
+      train_bank, test_bank: digits of each split, without a common original.
+      train_key: PRNG key of the run's seed.
+      test_key: PRNG key of the test seed.
+      options: size, clutter and noise of the images.
+      train_examples: training images per epoch.
+      test_examples: test images.
+      batch_size: images per training batch.
+      eval_batch_size: images per test batch.
     """
 
     train_bank: DigitBank
@@ -128,15 +128,15 @@ class DigitsSource:
         """Draws batch `step` of an epoch, the same one whenever it is asked for.
 
         Args:
-            epoch: from 0.
-            step: within the epoch, `0 <= step < steps_per_epoch`.
+          epoch: from 0.
+          step: within the epoch, `0 <= step < steps_per_epoch`.
 
         Returns:
-            `image` `(B, H, W, C)` float32 in [0, 1], `label` `(B,)` int32, `corner` `(B, 2)` int32, the row and column
-            of the digit's top-left pixel.
+          `image` `(B, H, W, C)` float32 in [0, 1], `label` `(B,)` int32, `corner` `(B, 2)` int32, the row and column
+          of the digit's top-left pixel.
 
         Raises:
-            ValueError: no such epoch or step.
+          ValueError: no such epoch or step.
         """
         if epoch < 0:
             raise ValueError(f"epoch must be 0 or more, got {epoch}")
@@ -156,13 +156,13 @@ class DigitsSource:
         """Draws batch `step` of the test set, which depends on the test seed alone.
 
         Args:
-            step: `0 <= step < test_steps`.
+          step: `0 <= step < test_steps`.
 
         Returns:
-            As `train_batch`, and `mask` `(B,)` bool: False where the last batch is padded with images shown before.
+          As `train_batch`, and `mask` `(B,)` bool: False where the last batch is padded with images shown before.
 
         Raises:
-            ValueError: no such step.
+          ValueError: no such step.
         """
         _check_step(step, self.test_steps)
         batch: dict[str, jax.Array] = _draw_test_batch(
@@ -200,22 +200,22 @@ def make_source(
     """Loads the digits and checks the options, which are named as in `configs/common.py`.
 
     Args:
-        image_size: `H = W`, the images' height and width in pixels.
-        train_examples: images per epoch, at least one batch.
-        test_examples: images of the test set.
-        test_seed: what the test set follows from.
-        size: the digits' height and width in pixels.
-        clutter: number of fragments of other digits in an image.
-        fragment: the fragments' height and width in pixels.
-        noise: standard deviation of the pixel noise, on a scale of 0 to 1.
-        batch_size: images per training batch, over all devices.
-        eval_batch_size: images per test batch, over all devices.
-        seed: what the training images and their order follow from.
-        channels: 1, the digits being grey.
-        num_classes: 10, the digits being ten.
+      image_size: `H = W`, the images' height and width in pixels.
+      train_examples: images per epoch, at least one batch.
+      test_examples: images of the test set.
+      test_seed: what the test set follows from.
+      size: the digits' height and width in pixels.
+      clutter: number of fragments of other digits in an image.
+      fragment: the fragments' height and width in pixels.
+      noise: standard deviation of the pixel noise, on a scale of 0 to 1.
+      batch_size: images per training batch, over all devices.
+      eval_batch_size: images per test batch, over all devices.
+      seed: what the training images and their order follow from.
+      channels: 1, the digits being grey.
+      num_classes: 10, the digits being ten.
 
     Raises:
-        ValueError: an option that cannot be met; the message names its key.
+      ValueError: an option that cannot be met; the message names its key.
     """
     for name, value, least, hint in (
         ("train.batch_size", batch_size, 1, "set the number of images per step"),

@@ -13,14 +13,14 @@ def kept_tokens(n: int, keep_rate: float) -> int:
     The count depends on shapes alone, so every array keeps a static shape. At least one token is kept.
 
     Args:
-        n: Patch tokens that reach the block, without the anchor.
-        keep_rate: Share of them to keep, gamma, in (0, 1].
+      n: Patch tokens that reach the block, without the anchor.
+      keep_rate: Share of them to keep, gamma, in (0, 1].
 
     Returns:
-        The number of kept patch tokens, between 1 and `n`.
+      The number of kept patch tokens, between 1 and `n`.
 
     Raises:
-        ValueError: If `n` is below 1 or `keep_rate` is outside (0, 1].
+      ValueError: If `n` is below 1 or `keep_rate` is outside (0, 1].
 
     Source: STATA, Section 4.2 and Algorithm 1.
     """
@@ -35,13 +35,13 @@ def prune_positions(depth: int) -> tuple[int, ...]:
     """Blocks that prune, `P_I = {floor(L/3), floor(L/3) + 3, ...} < L`, counted from 0.
 
     Args:
-        depth: Number of blocks, L.
+      depth: Number of blocks, L.
 
     Returns:
-        Block indices in ascending order.
+      Block indices in ascending order.
 
     Raises:
-        ValueError: If `depth` is below 1.
+      ValueError: If `depth` is below 1.
 
     Source: STATA, Section 4.2.
     """
@@ -55,13 +55,13 @@ def align_positions(depth: int) -> tuple[int, ...]:
     Duplicates and indices that a shallow model does not have are left out: `(0,)` for L = 1, `(0, 1)` for L = 2.
 
     Args:
-        depth: Number of blocks, L.
+      depth: Number of blocks, L.
 
     Returns:
-        Block indices in ascending order.
+      Block indices in ascending order.
 
     Raises:
-        ValueError: If `depth` is below 1.
+      ValueError: If `depth` is below 1.
 
     Source: STATA, Sections 4.3 and 4.4.
     """

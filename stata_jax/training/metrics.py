@@ -21,11 +21,11 @@ def write_json(path: str | os.PathLike[str], obj: Any) -> None:
     null.
 
     Args:
-        path: The file to write; its folder is made where it is missing.
-        obj: Mappings, sequences, numbers, strings, booleans and None.
+      path: The file to write; its folder is made where it is missing.
+      obj: Mappings, sequences, numbers, strings, booleans and None.
 
     Raises:
-        TypeError: If `obj` holds something else.
+      TypeError: If `obj` holds something else.
     """
     text = json.dumps(_plain(obj), indent=2, allow_nan=False) + "\n"
     path = Path(path)
@@ -41,11 +41,11 @@ class MetricsWriter:
     hides the same steps.
 
     Args:
-        workdir: Folder of the run; made where it is missing.
-        resume_step: Step of the checkpoint that the run resumes from; 0 starts afresh and drops whatever is there.
+      workdir: Folder of the run; made where it is missing.
+      resume_step: Step of the checkpoint that the run resumes from; 0 starts afresh and drops whatever is there.
 
     Raises:
-        ValueError: If `resume_step` is negative, or if a line other than the last is not a JSON object with a step.
+      ValueError: If `resume_step` is negative, or if a line other than the last is not a JSON object with a step.
     """
 
     def __init__(self, workdir: str | os.PathLike[str], *, resume_step: int) -> None:
@@ -75,11 +75,11 @@ class MetricsWriter:
         line is handed to the operating system before this returns, so it outlives the process.
 
         Args:
-            step: Optimiser steps done so far.
-            values: Names to scalars or to further mappings, whose keys are joined with "/".
+          step: Optimiser steps done so far.
+          values: Names to scalars or to further mappings, whose keys are joined with "/".
 
         Raises:
-            ValueError: If `step` is negative, a value is not one number, or a name is "step", empty or there twice.
+          ValueError: If `step` is negative, a value is not one number, or a name is "step", empty or there twice.
         """
         if step < 0:
             raise ValueError(f"step must not be negative, got {step}")

@@ -23,14 +23,14 @@ class Progress:
     the compilation.
 
     Args:
-        total_steps: Steps of the whole run.
-        start_step: Steps done before this process; 0 for a fresh run.
-        stream: Where to print; standard error unless given.
-        interval: Least seconds between two prints; 0.25 in a terminal and 10 elsewhere unless given.
-        clock: Seconds from any origin, never falling.
+      total_steps: Steps of the whole run.
+      start_step: Steps done before this process; 0 for a fresh run.
+      stream: Where to print; standard error unless given.
+      interval: Least seconds between two prints; 0.25 in a terminal and 10 elsewhere unless given.
+      clock: Seconds from any origin, never falling.
 
     Raises:
-        ValueError: If not `0 <= start_step <= total_steps`, or if `interval` is negative.
+      ValueError: If not `0 <= start_step <= total_steps`, or if `interval` is negative.
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class Progress:
         """Takes the state after `step` and prints it if it is time to.
 
         Args:
-            step: Steps done so far, over all processes of the run.
-            epoch: Epoch, counted as the caller likes to show it.
-            loss: Training loss.
-            accuracy: Training accuracy as a share, from 0 to 1.
-            images_per_second: Training images per second.
+          step: Steps done so far, over all processes of the run.
+          epoch: Epoch, counted as the caller likes to show it.
+          loss: Training loss.
+          accuracy: Training accuracy as a share, from 0 to 1.
+          images_per_second: Training images per second.
 
         Raises:
-            ValueError: If `step` is below that of the update before (or the start), or above the total.
+          ValueError: If `step` is below that of the update before (or the start), or above the total.
         """
         if not self._step <= step <= self._total:
             raise ValueError(f"step must be from {self._step}, the step before, to {self._total}, got {step}")
