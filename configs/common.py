@@ -17,13 +17,16 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.name = "common"  # names the run folder, runs/<name>
     config.seed = 0  # every random number of a run follows from this one
+    config.init_from = ""  # folder of a run or of a converted checkpoint whose weights to start from; empty: none
 
     # Data. Static images are repeated over the timesteps of the model.
     config.data = data = ConfigDict()
-    data.source = "digits"  # digits: cluttered digits, drawn from scikit-learn's handwritten digits
+    # digits: cluttered digits, drawn from scikit-learn's handwritten digits; none: no data, as in the config of a
+    # converted checkpoint, until another source is given.
+    data.source = "digits"
     data.image_size = 32  # pixels, height and width
-    data.channels = 1
-    data.num_classes = 10
+    data.channels = 1  # the digits are grey: with more channels, they are all the same
+    data.num_classes = 10  # outputs of the network; the digits need 10 of them
     data.train_examples = 8192  # training images per epoch
     data.test_examples = 2000  # test images, the same ones in every run
     data.test_seed = 1234  # the test images follow from this seed alone
@@ -42,7 +45,7 @@ def get_config() -> ConfigDict:
 
     # The network.
     config.model = model = ConfigDict()
-    model.family = "spikingformer"
+    model.family = "spikingformer"  # spikformer, spikingformer, or sdt, the Spike-driven Transformer
     model.timesteps = 4  # T
     model.dim = 384  # D, the token width
     model.depth = 4  # L, the number of blocks
@@ -52,7 +55,10 @@ def get_config() -> ConfigDict:
     # (0011, the CIFAR stem), four of 16x16 (1111, the ImageNet stem).
     model.pooling = "0011"
     model.attention_scale = 0.125  # s of Eq. 8, a constant whatever the head width
-    model.tau = 2.0  # membrane time constant of every neuron, in timesteps
+    model.qkv_bias = False  # biases of q, k and v; True for Spikformer's CIFAR models
+    model.dvs_mode = False  # sdt only: local maxima of k, v and their products, as for CIFAR10-DVS
+    model.neuron = "lif"  # lif, or plif: each layer learns its time constant
+    model.tau = 2.0  # membrane time constant of every neuron, in timesteps; the initial one for plif
     model.threshold = 1.0  # V_th of every neuron but the one after attention
     model.attention_threshold = 0.5  # V_th of the neuron after attention
     model.surrogate_alpha = 4.0  # slope of the sigmoid surrogate gradient
@@ -90,6 +96,9 @@ def get_config() -> ConfigDict:
     train.warmup_learning_rate = 1e-5  # at the first step
     train.weight_decay = 0.06  # on matrices and kernels only
     train.grad_clip = 0.0  # largest global norm of the gradient; 0: no clipping
+    train.loss = "cross_entropy"  # of the logits averaged over time; tet: of each timestep's logits
+    train.tet_means = 1.0  # for tet: what its second term draws all logits to
+    train.tet_lambda = 0.001  # for tet: weight of that term
     train.log_every = 50  # steps between two lines of metrics.jsonl
 
     # Evaluation and checkpoints.

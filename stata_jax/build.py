@@ -11,14 +11,12 @@ from ml_collections import ConfigDict
 
 from stata_jax.config_check import ConfigError
 from stata_jax.data.source import DigitsSource, make_source
-from stata_jax.models.spikingformer import Spikingformer
+from stata_jax.models.registry import FAMILIES
 from stata_jax.models.transformer import SpikingTransformer
 from stata_jax.sparsity.placement import align_positions, prune_positions
 from stata_jax.training.losses import stata_loss
 from stata_jax.training.optimizer import adamw, warmup_cosine
 from stata_jax.training.step import Objective
-
-FAMILIES: dict[str, type[SpikingTransformer]] = {"spikingformer": Spikingformer}
 
 
 def placement(config: ConfigDict) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
@@ -64,10 +62,18 @@ def model(config: ConfigDict, *, axis_name: str | None = None) -> SpikingTransfo
 
 
 def source(config: ConfigDict) -> DigitsSource:
-    """The data."""
+    """The data.
+
+    Raises:
+      ConfigError: If the config names none.
+    """
     data = config.data.to_dict()
     digits = data.pop("digits")
-    del data["source"]  # digits is the only source so far
+    if data.pop("source") == "none":
+        raise ConfigError(
+            "data.source is 'none', as in every converted checkpoint, so there are no images: name a source, for "
+            "example --config.data.source=digits"
+        )
     return make_source(
         **data, **digits, batch_size=config.train.batch_size, eval_batch_size=config.eval.batch_size, seed=config.seed
     )
@@ -79,6 +85,9 @@ def objective(config: ConfigDict) -> Objective:
     _, intra_at, inter_at = placement(config)
     return functools.partial(
         stata_loss,
+        classification=config.train.loss,
+        tet_means=config.train.tet_means,
+        tet_lambda=config.train.tet_lambda,
         heads=config.model.heads,
         scale=config.model.attention_scale,
         alpha=align.alpha,

@@ -11,8 +11,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-SOURCES = ("digits",)
-FAMILIES = ("spikingformer",)
+SOURCES = ("digits", "none")
+FAMILIES = ("spikformer", "spikingformer", "sdt")
+NEURONS = ("lif", "plif")
+LOSSES = ("cross_entropy", "tet")
 DTYPES = ("float32", "bfloat16")
 METRICS = ("anchor", "ssa", "l1", "random")
 SLOTS = ("sorted", "stable")
@@ -78,6 +80,7 @@ RULES: dict[str, Rule] = {
         "must be a folder name of letters, digits, '.', '_' and '-' that starts with a letter or a digit",
     ),
     "seed": _whole(0, MAX_SEED),
+    "init_from": (lambda value: isinstance(value, str), "must be the name of a folder, or empty"),
     "data.source": _one_of(SOURCES),
     "data.image_size": _whole(1),
     "data.channels": _whole(1),
@@ -105,6 +108,9 @@ RULES: dict[str, Rule] = {
         "must be four digits that are 0 or 1, such as 0011",
     ),
     "model.attention_scale": _above_zero(),
+    "model.qkv_bias": _switch(),
+    "model.dvs_mode": _switch(),
+    "model.neuron": _one_of(NEURONS),
     "model.tau": _at_least(1),
     "model.threshold": _above_zero(),
     "model.attention_threshold": _above_zero(),
@@ -137,6 +143,9 @@ RULES: dict[str, Rule] = {
     "train.warmup_learning_rate": _at_least(0),
     "train.weight_decay": _at_least(0),
     "train.grad_clip": _at_least(0),
+    "train.loss": _one_of(LOSSES),
+    "train.tet_means": (_is_number, "must be a number"),
+    "train.tet_lambda": (lambda value: _is_number(value) and 0 <= value <= 1, "must be from 0 to 1"),
     "train.log_every": _whole(1),
     "eval.batch_size": _whole(1),
     "eval.every_epochs": _whole(1),
@@ -152,10 +161,6 @@ def _at_most(key: str, other: str) -> Relation:
 def _for_source(source: str, relation: Relation) -> Relation:
     key, holds, describe = relation
     return key, lambda c: c.data.source != source or holds(c), lambda c: f"{describe(c)}, for data.source {source}"
-
-
-def _equal(key: str, value: int) -> Relation:
-    return key, lambda c: c[key] == value, lambda c: f"must be {value}"
 
 
 def _within_depth(key: str) -> Relation:
@@ -204,8 +209,9 @@ RELATIONS: tuple[Relation, ...] = (
     _within_depth("sparsity.prune_at"),
     _within_depth("align.intra_at"),
     _within_depth("align.inter_at"),
-    _for_source("digits", _equal("data.channels", 1)),
-    _for_source("digits", _equal("data.num_classes", 10)),
+    ("model.dvs_mode", lambda c: not c.model.dvs_mode or c.model.family == "sdt", lambda c: "needs model.family sdt"),
+    ("model.tau", lambda c: c.model.neuron == "lif" or c.model.tau > 1, lambda c: "must be above 1 for plif"),
+    _for_source("digits", ("data.num_classes", lambda c: c.data.num_classes >= 10, lambda c: "must be at least 10")),
     _for_source("digits", _at_most("data.digits.size", "data.image_size")),
     _for_source("digits", _at_most("data.digits.fragment", "data.digits.size")),
     _at_most("train.batch_size", "data.train_examples"),

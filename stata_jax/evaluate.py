@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from stata_jax import cli, config
+from stata_jax import cli, config, reuse
 
 
 def evaluate(
@@ -26,10 +26,7 @@ def evaluate(
     Raises:
       ConfigError: If the folder holds no such checkpoint, or the overrides do not fit it.
     """
-    path = workdir / "config.json"
-    if not path.is_file():
-        raise config.ConfigError(f"{workdir} holds no run: there is no config.json in it")
-    settings = config.apply_overrides(config.from_json(path.read_text()), dict(overrides or {}))
+    settings = config.apply_overrides(reuse.read_settings(workdir), dict(overrides or {}))
     config.check(settings)
 
     import jax  # only now that the flags are right: it takes seconds
@@ -37,7 +34,6 @@ def evaluate(
 
     from stata_jax import build
     from stata_jax.training import compilation, parallel
-    from stata_jax.training.checkpoint import CheckpointError, Checkpoints
     from stata_jax.training.evaluation import evaluate as count_hits
     from stata_jax.training.step import eval_step
 
@@ -47,18 +43,7 @@ def evaluate(
     model = build.model(settings, axis_name=parallel.AXIS)
     images = jax.ShapeDtypeStruct((1, *source.image_shape), jnp.float32)
     wanted = jax.eval_shape(build.model(settings).init, jax.random.key(0), images)
-    found = None
-    if (workdir / "checkpoints").is_dir():
-        checkpoints = Checkpoints(workdir / "checkpoints", writing=False)
-        try:
-            found = checkpoints.variables(step=step)
-        except CheckpointError as error:
-            raise config.ConfigError(str(error)) from error
-        finally:
-            checkpoints.close()
-    if found is None:
-        raise config.ConfigError(f"{workdir} holds no checkpoint" + ("" if step is None else f" of step {step}"))
-    variables, at = found
+    variables, at = reuse.read_variables(workdir, step=step)
     _check_fit(variables, wanted)
     mapped = parallel.on_all_devices(functools.partial(eval_step, model=model, axis_name=parallel.AXIS))
     batches = (source.test_batch(i) for i in range(source.test_steps))

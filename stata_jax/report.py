@@ -37,6 +37,7 @@ def _macs(settings: ConfigDict, *, dense: bool) -> int:
     model = settings.model
     return sum(
         count_macs(
+            family=model.family,
             image_size=settings.data.image_size,
             channels=settings.data.channels,
             timesteps=model.timesteps,

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from stata_jax import build, config, report
+from stata_jax import build, config, report, reuse
 from stata_jax.training import compilation, parallel
 from stata_jax.training.checkpoint import CheckpointError, Checkpoints
 from stata_jax.training.evaluation import evaluate
@@ -46,7 +46,10 @@ def train(settings: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     checkpoints = Checkpoints(workdir / "checkpoints", keep=settings.checkpoint.keep)
     try:
         fresh = run.fresh_state()
-        state, record = checkpoints.restore(fresh) or (fresh, {"compile": {}})
+        restored = checkpoints.restore(fresh)
+        if restored is None and settings.init_from:
+            fresh = reuse.start_from(fresh, settings)
+        state, record = restored or (fresh, {"compile": {}})
         report.describe(settings, parameters=count_parameters(state.params))
         start = int(state.step)
         if start == run.total_steps:

@@ -44,6 +44,10 @@ def test_every_key_has_a_rule(base):
         {"model__pooling": "1111", "data__image_size": 224},
         {"model__dim": 8, "model__heads": 8},
         {"model__tau": 1.0},
+        {"model__tau": 1.1, "model__neuron": "plif"},
+        {"model__family": "sdt", "model__dvs_mode": True},
+        {"data__channels": 3, "data__num_classes": 100},
+        {"data__source": "none", "data__num_classes": 2},
         {"train__epochs": 1, "train__warmup_epochs": 0.4, "train__batch_size": 8192},  # one step, none to warm up
         {"train__epochs": 1, "train__warmup_epochs": 0.0, "train__min_learning_rate": 0.0},
         {"seed": 2**32 - 1},
@@ -72,7 +76,12 @@ IMPOSSIBLE = [
     ("align.distance", "l2", "mse, norm"),
     ("align.alpha", -0.1, "at least 0"),
     ("align.beta", math.inf, "at least 0"),
-    ("model.family", "vit", "spikingformer"),
+    ("init_from", 3, "name of a folder"),
+    ("model.family", "vit", "spikformer, spikingformer, sdt"),
+    ("model.neuron", "izhikevich", "lif, plif"),
+    ("train.loss", "mse", "cross_entropy, tet"),
+    ("train.tet_means", math.nan, "a number"),
+    ("train.tet_lambda", 1.1, "from 0 to 1"),
     ("model.heads", 7, "divide model.dim, 384: 6 or 8 would do"),
     ("model.heads", 500, "384 would do"),
     ("model.heads", 0, "at least 1"),
@@ -93,8 +102,8 @@ IMPOSSIBLE = [
     ("data.source", "mnist", "digits"),
     ("data.image_size", 30, "multiple of 4"),
     ("data.image_size", 12, "must be at most data.image_size, 12"),
-    ("data.channels", 3, "must be 1, for data.source digits"),
-    ("data.num_classes", 100, "must be 10, for data.source digits"),
+    ("data.channels", 0, "at least 1"),
+    ("data.num_classes", 9, "must be at least 10, for data.source digits"),
     ("data.train_examples", 191, "must be at most data.train_examples, 191"),
     ("data.train_examples", 0, "at least 1"),
     ("data.test_examples", 0, "at least 1"),
@@ -148,6 +157,13 @@ def test_check_refuses_the_impossible(base, key, value, possible):
 def test_check_of_the_anchor_metric_without_an_anchor():
     with pytest.raises(config.ConfigError, match=r"sparsity\.metric is 'anchor', but it must be ssa, l1 or random"):
         config.check(config_from_common(sparsity__anchor=False))
+
+
+def test_check_of_options_that_do_not_go_together():
+    with pytest.raises(config.ConfigError, match=r"model\.dvs_mode is True, but it needs model\.family sdt"):
+        config.check(config_from_common(model__dvs_mode=True))
+    with pytest.raises(config.ConfigError, match=r"model\.tau is 1\.0, but it must be above 1 for plif"):
+        config.check(config_from_common(model__neuron="plif", model__tau=1.0))
 
 
 @pytest.mark.parametrize("lost", ["model", "model.depth"])

@@ -50,6 +50,7 @@ def tokens_per_block(
 
 def count_macs(
     *,
+    family: str,
     image_size: int,
     channels: int,
     timesteps: int,
@@ -70,12 +71,14 @@ def count_macs(
     the same static image each time, but the literature counts it each time. Not counted: normalisation, neurons,
     pooling and the ranking of tokens (at most one `1 x n` product per head where a block prunes).
 
-    Patch embedding (Spikingformer): a 3x3 convolution `channels -> D/8` at full resolution, then four more,
-    `D/8 -> D/4 -> D/2 -> D -> D`; where `pooling[i - 1]` is "1", the image is halved before convolution `i`.
-    Block, with `n` tokens in attention and `m` in the MLP, `d = D/h`: q, k, v and projection `n D^2` each; attention
-    `2 n^2 D` as `(Q K^T) V` or `2 n D d` as `Q (K^T V)`, whichever is less; MLP `2 m r D^2`. Head: `D * classes`.
+    Patch embedding: a 3x3 convolution `channels -> D/8` at full resolution, then four more, `D/8 -> D/4 -> D/2 -> D ->
+    D`; where `pooling[i - 1]` is "1", the image is halved before convolution `i`. Block, with `n` tokens in attention
+    and `m` in the MLP, `d = D/h`: q, k, v and projection `n D^2` each; attention `2 n^2 D` as `(Q K^T) V` or `2 n D d`
+    as `Q (K^T V)`, whichever is less, or `2 n D` as sums and masks in the Spike-driven Transformer; MLP `2 m r D^2`.
+    Head: `D * classes`, in the Spike-driven Transformer at each timestep.
 
     Args:
+      family: `spikformer`, `spikingformer` or `sdt`.
       image_size: Height and width of the image in pixels.
       channels: Channels of the image.
       timesteps: T.
@@ -91,8 +94,8 @@ def count_macs(
 
     Returns:
       MACs under "stem/conv0" to "stem/conv4"; for each block l "block{l}/attention/" q, k, v, map, value and
-      projection, and "block{l}/mlp/" up and down; "head". "map" is the first of the two attention products (`Q K^T`
-      or `K^T V`) and "value" the second; one choice of the two holds for both.
+      projection, and "block{l}/mlp/" up and down; "head". "map" is the first of the two attention products (`Q K^T`,
+      `K^T V` or the sum of `K * V`) and "value" the second; one choice holds for both.
 
     Raises:
       ValueError: If a size is below 1, sizes do not divide, or `pooling` or the pruning options are malformed.
@@ -126,11 +129,12 @@ def count_macs(
     counts = tokens_per_block(tokens=side**2, depth=depth, keep_rate=keep_rate, prune_at=prune_at, anchor=anchor)
     for block, (attention_tokens, mlp_tokens) in enumerate(counts):
         linear = timesteps * attention_tokens * dim**2
-        product = timesteps * attention_tokens * dim * min(attention_tokens, dim // heads)
+        each = 1 if family == "sdt" else min(attention_tokens, dim // heads)
+        product = timesteps * attention_tokens * dim * each
         hidden = timesteps * mlp_tokens * mlp_ratio * dim**2
         attention = f"block{block}/attention"
         macs |= {f"{attention}/{name}": linear for name in ("q", "k", "v")}
         macs |= {f"{attention}/map": product, f"{attention}/value": product, f"{attention}/projection": linear}
         macs |= {f"block{block}/mlp/up": hidden, f"block{block}/mlp/down": hidden}
-    macs["head"] = dim * num_classes
+    macs["head"] = dim * num_classes * (timesteps if family == "sdt" else 1)
     return macs

@@ -26,6 +26,7 @@ class SceneOptions:
     fragment: int
     clutter: int
     noise: float
+    channels: int = 1
 
 
 def draw_images(key: jax.Array, bank: DigitBank, indices: jax.Array, *, options: SceneOptions) -> dict[str, jax.Array]:
@@ -35,17 +36,20 @@ def draw_images(key: jax.Array, bank: DigitBank, indices: jax.Array, *, options:
       key: PRNG key of the epoch or of the test set.
       bank: the split's `n` digits.
       indices: `(B,)` int32.
-      options: size, clutter and noise.
+      options: size, clutter, noise and channels, which are all the same.
 
     Returns:
-      `image` `(B, H, W, 1)` float32, `label` `(B,)` int32, `corner` `(B, 2)` int32.
+      `image` `(B, H, W, C)` float32, `label` `(B,)` int32, `corner` `(B, 2)` int32.
     """
 
     def draw(index: jax.Array) -> dict[str, jax.Array]:
         digit = index % bank.labels.shape[0]
-        return cluttered_digit(jax.random.fold_in(key, index), bank.images, bank.labels, digit, **asdict(options))
+        return cluttered_digit(jax.random.fold_in(key, index), bank.images, bank.labels, digit, **scene)
 
-    return jax.vmap(draw)(indices)
+    scene = asdict(options)
+    channels = scene.pop("channels")
+    drawn = jax.vmap(draw)(indices)
+    return drawn | {"image": jnp.repeat(drawn["image"], channels, axis=-1)}
 
 
 def epoch_order(key: jax.Array, examples: int) -> jax.Array:
@@ -106,13 +110,13 @@ class DigitsSource:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes."""
+        """Number of classes that there are images of; a network may have more outputs."""
         return NUM_CLASSES
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """`(H, W, C)` of an image."""
-        return (self.options.image_size, self.options.image_size, 1)
+        return (self.options.image_size, self.options.image_size, self.options.channels)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -211,8 +215,8 @@ def make_source(
       batch_size: images per training batch, over all devices.
       eval_batch_size: images per test batch, over all devices.
       seed: what the training images and their order follow from.
-      channels: 1, the digits being grey.
-      num_classes: 10, the digits being ten.
+      channels: channels of the images, all the same, the digits being grey.
+      num_classes: outputs of the network, at least the ten digits.
 
     Raises:
       ValueError: an option that cannot be met; the message names its key.
@@ -226,6 +230,8 @@ def make_source(
         ("data.digits.fragment", fragment, 1, "set data.digits.clutter to 0 for no fragments"),
         ("data.digits.clutter", clutter, 0, "0 leaves the fragments out"),
         ("data.digits.noise", noise, 0, "0 leaves the noise out"),
+        ("data.channels", channels, 1, "the digits are grey"),
+        ("data.num_classes", num_classes, NUM_CLASSES, "there are ten digits"),
     ):
         if not (value >= least and math.isfinite(value)):
             raise ValueError(f"{name} must be at least {least} and finite, got {value}: {hint}")
@@ -235,9 +241,6 @@ def make_source(
     ):
         if value > most:
             raise ValueError(f"{name} must be at most {most}, got {value}: {hint}")
-    for name, value, only in (("data.channels", channels, 1), ("data.num_classes", num_classes, NUM_CLASSES)):
-        if value != only:
-            raise ValueError(f"{name} must be {only} for data.source 'digits', got {value}: leave it at {only}")
 
     train_bank, test_bank = load_banks(size)
     return DigitsSource(
@@ -245,7 +248,7 @@ def make_source(
         test_bank=test_bank,
         train_key=jax.random.key(seed, impl=_PRNG),
         test_key=jax.random.key(test_seed, impl=_PRNG),
-        options=SceneOptions(image_size=image_size, fragment=fragment, clutter=clutter, noise=float(noise)),
+        options=SceneOptions(image_size, fragment, clutter, float(noise), channels),
         train_examples=train_examples,
         test_examples=test_examples,
         batch_size=batch_size,

@@ -18,7 +18,10 @@ class Block(Protocol):
 
     @property
     def attention(self) -> Any:
-        """Maps tokens (T, B, N, D) to tokens and to what was seen on the way, `q` and `k` among it."""
+        """Maps tokens (T, B, N, D) to tokens and to what was seen on the way, `q` and `k` among it.
+
+        It is told the patch index of each token, (T, B, N - anchor), or None as long as they are all there in order.
+        """
 
     @property
     def mlp(self) -> Any:
@@ -77,7 +80,7 @@ def encode(
     order = None
     seen: Seen = {"blocks": [], "maps": [], "order": [], "kept": {}, "positions": {}}
     for l, block in enumerate(blocks):
-        tokens, attention = block.attention(tokens, train=train)
+        tokens, attention = block.attention(tokens, train=train, positions=positions if seen["kept"] else None)
         q, k = attention["q"], attention["k"]
         seen["maps"].append(attention_map(q, k, heads=heads, scale=scale))
         seen["order"].append(order)

@@ -1,5 +1,7 @@
 """The few layers that all families share: neuron, batch normalisation, products."""
 
+import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from stata_jax.spiking.lif import lif
+from stata_jax.spiking.plif import plif
 
 Initializer = Callable[..., jax.Array]
 Seen = dict[str, Any]  # named intermediate values that a module returns beside its output
@@ -36,16 +39,28 @@ def fold_time(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.A
 
 
 class LIF(nn.Module):
-    """The neuron of `stata_jax.spiking.lif` as a layer; returns its spikes and its firing rate."""
+    """The neuron of `stata_jax.spiking` as a layer; returns its spikes and its firing rate.
+
+    Attributes:
+      tau: Membrane time constant in timesteps; where it is learned, its initial value, above 1.
+      threshold: V_th.
+      alpha: Steepness of the surrogate gradient.
+      learn_tau: Whether the layer learns one time constant, `1 / tau = sigmoid(w)`, for all of its neurons.
+    """
 
     tau: float = 2.0
     threshold: float = 1.0
     alpha: float = 4.0
+    learn_tau: bool = False
 
     @nn.compact
     def __call__(self, current: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Maps currents (T, ...) to spikes (T, ...) and their mean, the firing rate."""
-        spikes = lif(current, tau=self.tau, threshold=self.threshold, alpha=self.alpha)
+        if self.learn_tau:
+            w = self.param("w", nn.initializers.constant(-math.log(self.tau - 1)), (), jnp.float32)
+            spikes = plif(current, jax.nn.sigmoid(w), threshold=self.threshold, alpha=self.alpha)
+        else:
+            spikes = lif(current, tau=self.tau, threshold=self.threshold, alpha=self.alpha)
         return spikes, jnp.mean(spikes.astype(jnp.float32))
 
 
@@ -104,6 +119,7 @@ class LinearNorm(nn.Module):
 
     features: int
     use_bias: bool = False
+    small_init: bool = False  # normal(0.02) and no bias at first; else torch's default for convolutions
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -114,8 +130,8 @@ class LinearNorm(nn.Module):
             self.features,
             use_bias=self.use_bias,
             dtype=self.dtype,
-            kernel_init=torch_uniform,
-            bias_init=torch_bias(x.shape[-1]),
+            kernel_init=normal_002 if self.small_init else torch_uniform,
+            bias_init=nn.initializers.zeros if self.small_init else torch_bias(x.shape[-1]),
             name="linear",
         )(x)
         return BatchNorm(axis_name=self.axis_name, name="norm")(x, train=train)
@@ -128,6 +144,7 @@ class ConvNorm(nn.Module):
     """
 
     features: int
+    small_init: bool = False  # normal(0.02); else torch's default for convolutions
     dtype: Any = jnp.float32
     axis_name: str | None = None
     repeats: int = 1
@@ -141,8 +158,48 @@ class ConvNorm(nn.Module):
             padding=((1, 1), (1, 1)),
             use_bias=False,
             dtype=self.dtype,
-            kernel_init=torch_uniform,
+            kernel_init=normal_002 if self.small_init else torch_uniform,
             name="conv",
         )
         x = fold_time(conv, x)
         return BatchNorm(axis_name=self.axis_name, repeats=self.repeats, name="norm")(x, train=train)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """Makes the layers of one network, which share their neuron, their initial values and their types.
+
+    Attributes:
+      tau: Membrane time constant in timesteps.
+      threshold: V_th.
+      attention_threshold: V_th of the neuron after attention.
+      alpha: Steepness of the surrogate gradient.
+      learn_tau: Whether each neuron layer learns its time constant.
+      small_conv: Whether convolutions start from normal(0.02); else from torch's default.
+      small_linear: The same for products in the blocks.
+      dtype: Type of convolutions and products.
+      axis_name: Name of the device axis over which statistics are taken, or None.
+    """
+
+    tau: float
+    threshold: float
+    attention_threshold: float
+    alpha: float
+    learn_tau: bool
+    small_conv: bool
+    small_linear: bool
+    dtype: Any
+    axis_name: str | None
+
+    def lif(self, name: str, *, after_attention: bool = False) -> LIF:
+        """A layer of neurons, called `lif_` and its name."""
+        threshold = self.attention_threshold if after_attention else self.threshold
+        return LIF(self.tau, threshold, self.alpha, self.learn_tau, name=f"lif_{name}")
+
+    def linear(self, features: int, name: str, *, use_bias: bool) -> LinearNorm:
+        """A product and its normalisation."""
+        return LinearNorm(features, use_bias, self.small_linear, self.dtype, self.axis_name, name=name)
+
+    def conv(self, features: int, name: str, *, repeats: int = 1) -> ConvNorm:
+        """A 3x3 convolution and its normalisation."""
+        return ConvNorm(features, self.small_conv, self.dtype, self.axis_name, repeats, name=name)

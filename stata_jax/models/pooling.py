@@ -1,4 +1,7 @@
-"""Max-pooling with a cheap gradient that gives ties to the first maximum."""
+"""Max-pooling with a cheap gradient that gives ties to the first maximum.
+
+`max_pool` halves images in the stems; `max_filter` keeps their size.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -24,17 +27,22 @@ def max_pool(x: jax.Array) -> jax.Array:
 
 
 def _pool(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The maximum of each window, and which of its nine places had it first."""
     _, height, width, _ = x.shape
     if height % 2 or width % 2:
         raise ValueError(f"cannot halve images of {height}x{width} pixels")
+    return _windows(x, stride=2)
+
+
+def _windows(x: jax.Array, *, stride: int) -> tuple[jax.Array, jax.Array]:
+    """The maximum of each window, and which of its nine places had it first."""
+    batch, height, width, channels = x.shape
     low = jnp.finfo(x.dtype).min
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=low)
-    best = jnp.full((x.shape[0], height // 2, width // 2, x.shape[3]), low, x.dtype)
+    best = jnp.full((batch, height // stride, width // stride, channels), low, x.dtype)
     place = jnp.zeros(best.shape, jnp.uint8)
     for i in range(9):
         row, column = divmod(i, 3)
-        values = padded[:, row : row + height : 2, column : column + width : 2]
+        values = padded[:, row : row + height : stride, column : column + width : stride]
         place = jnp.where(values > best, jnp.uint8(i), place)
         best = jnp.maximum(best, values)
     return best, place
@@ -65,3 +73,34 @@ def _backward(place: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
 
 
 max_pool.defvjp(_pool, _backward)
+
+
+@jax.custom_vjp
+def max_filter(x: jax.Array) -> jax.Array:
+    """Maximum over 3x3 windows, stride 1, padding 1; ties as in `max_pool`.
+
+    Args:
+      x: Images, shape (B, H, W, C).
+
+    Returns:
+      Shape (B, H, W, C).
+    """
+    return _windows(x, stride=1)[0]
+
+
+def _filter_backward(place: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
+    """Place (i, j) of the window at (r, c) is pixel (r + i - 1, c + j - 1)."""
+    _, height, width, _ = gradient.shape
+    received = jnp.pad(jnp.zeros_like(gradient), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    for i in range(9):
+        row, column = divmod(i, 3)
+        chosen = jnp.where(place == i, gradient, jnp.zeros_like(gradient))
+        received = received.at[:, row : row + height, column : column + width].add(chosen)
+    return (received[:, 1:-1, 1:-1],)
+
+
+def _filter_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return _windows(x, stride=1)
+
+
+max_filter.defvjp(_filter_forward, _filter_backward)

@@ -1,6 +1,7 @@
 """What the families share around the encoder loop: the stem's place, the anchor, the pool and the head."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -8,10 +9,28 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 
-from stata_jax.models.encoder import Block, encode
-from stata_jax.models.layers import Seen, normal_002
+from stata_jax.models.encoder import encode
+from stata_jax.models.layers import Parts, Seen, normal_002
 
 POOLS = ("all", "tokens")
+NEURONS = ("lif", "plif")
+
+
+def over_time(x: jax.Array, timesteps: int) -> jax.Array:
+    """Repeats what a static image gave, (1, B, ...), over the timesteps, (T, B, ...); recordings stay as they are."""
+    return jnp.broadcast_to(x, (timesteps, *x.shape[1:])) if x.shape[0] == 1 else x
+
+
+class Block(nn.Module):
+    """One block of a family: attention, then the MLP; the encoder loop may drop tokens between the two."""
+
+    make_attention: Callable[[], nn.Module]
+    make_mlp: Callable[[], nn.Module]
+
+    def setup(self) -> None:
+        """Makes the two parts, which are this block's."""
+        self.attention = self.make_attention()
+        self.mlp = self.make_mlp()
 
 
 class SpikingTransformer(nn.Module):
@@ -26,7 +45,10 @@ class SpikingTransformer(nn.Module):
       mlp_ratio: Hidden width of the MLP over the token width.
       pooling: Four digits; a 1 halves the image at that stage of the stem.
       attention_scale: s.
-      tau: Membrane time constant in timesteps.
+      qkv_bias: Whether q, k and v have biases before their normalisation.
+      dvs_mode: Whether k, v and what follows from them are max-pooled; Spike-driven Transformer only.
+      neuron: `lif`, or `plif` with a learned time constant per layer.
+      tau: Membrane time constant in timesteps; its initial value for `plif`.
       threshold: V_th.
       attention_threshold: V_th of the neuron after attention.
       surrogate_alpha: Steepness of the surrogate gradient.
@@ -50,6 +72,9 @@ class SpikingTransformer(nn.Module):
     mlp_ratio: int = 4
     pooling: str = "0011"
     attention_scale: float = 0.125
+    qkv_bias: bool = False
+    dvs_mode: bool = False
+    neuron: str = "lif"
     tau: float = 2.0
     threshold: float = 1.0
     attention_threshold: float = 0.5
@@ -65,17 +90,43 @@ class SpikingTransformer(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
+    @nn.nowrap
     def make_stem(self) -> nn.Module:
         """The family's patch embedding: images (T or 1, B, H, W, C) to (T, B, H', W', D)."""
         raise NotImplementedError
 
-    def make_block(self, name: str) -> Block:
-        """One of the family's blocks."""
+    @nn.nowrap
+    def make_attention(self, grid: tuple[int, int]) -> nn.Module:
+        """The attention of one block, over patches that lay on `grid`, with its residual."""
+        raise NotImplementedError
+
+    @nn.nowrap
+    def make_mlp(self) -> nn.Module:
+        """The MLP of one block, with its residual."""
         raise NotImplementedError
 
     def embed_anchor(self, anchor: jax.Array) -> jax.Array:
-        """The anchor (T, B, 1, D) as it joins the patch tokens, which in this family are currents."""
+        """The anchor (T, B, 1, D) as it joins the patch tokens: a current, unless a family says otherwise."""
         return anchor
+
+    def readout(self, features: jax.Array) -> tuple[jax.Array, Seen]:
+        """From the mean token (T, B, D) to logits of each timestep (T, B, num_classes)."""
+        return nn.Dense(self.num_classes, kernel_init=normal_002, name="head")(features), {"rates": {}}
+
+    @property
+    def parts(self) -> Parts:
+        """What the layers of this network are made by."""
+        return Parts(
+            tau=self.tau,
+            threshold=self.threshold,
+            attention_threshold=self.attention_threshold,
+            alpha=self.surrogate_alpha,
+            learn_tau=self.neuron == "plif",
+            small_conv=False,
+            small_linear=False,
+            dtype=self.dtype,
+            axis_name=self.axis_name,
+        )
 
     @nn.compact
     def __call__(
@@ -90,25 +141,25 @@ class SpikingTransformer(nn.Module):
 
         Returns:
           Logits, shape (B, num_classes), float32, and `aux`, everything that losses, pictures and figures read:
-          `embed` (T, B, N, D), what `encode` has seen, and `rates`, the firing rate of each neuron layer by name.
+          `embed` (T, B, N, D), what `encode` has seen, `step_logits` (T, B, num_classes), whose mean over time the
+          logits are, and `rates`, the firing rate of each neuron layer by name.
 
         Raises:
           ValueError: If the images have another rank, are not floating, or do not divide into patches.
         """
         images = self._check(images).astype(self.dtype)
-        if self.pool not in POOLS:
-            raise ValueError(f"unknown pool {self.pool!r}: use one of {', '.join(POOLS)}")
         embedded, stem = self.make_stem()(images, train=train)
-        timesteps, batch = embedded.shape[:2]
+        timesteps, batch, *grid = embedded.shape[:4]
         embed = rearrange(embedded, "t b h w d -> t b (h w) d")
         tokens = embed
         if self.anchor:
             vector = self.param("anchor", nn.initializers.normal(self.anchor_init), (self.dim,), jnp.float32)
             anchor = jnp.broadcast_to(vector.astype(self.dtype), (timesteps, batch, 1, self.dim))
             tokens = jnp.concatenate([self.embed_anchor(anchor), tokens], axis=2)
+        make_attention = functools.partial(self.make_attention, (grid[0], grid[1]))
         tokens, seen = encode(
             tokens,
-            [self.make_block(f"block{l}") for l in range(self.depth)],
+            [Block(make_attention, self.make_mlp, name=f"block{l}") for l in range(self.depth)],
             train=train,
             key=jax.random.key(0) if key is None else key,
             anchor=self.anchor,
@@ -121,19 +172,18 @@ class SpikingTransformer(nn.Module):
             slots=self.slots,
         )
         pooled = tokens[:, :, 1:] if self.anchor and self.pool == "tokens" else tokens
-        logits = self.readout(jnp.mean(pooled.astype(jnp.float32), axis=2))
+        step_logits, head = self.readout(jnp.mean(pooled.astype(jnp.float32), axis=2))
         rates = {f"stem/{name}": rate for name, rate in stem["rates"].items()}
         for l, block in enumerate(seen["blocks"]):
             for part in ("attention", "mlp"):
                 rates |= {f"block{l}/{part}/{name}": rate for name, rate in block[part]["rates"].items()}
-        return logits, {"embed": embed, "rates": rates} | seen
-
-    def readout(self, features: jax.Array) -> jax.Array:
-        """Mean over time, then a linear layer: (T, B, D) to logits (B, num_classes)."""
-        head = nn.Dense(self.num_classes, kernel_init=normal_002, name="head")
-        return head(jnp.mean(features, axis=0))
+        rates |= {f"head/{name}": rate for name, rate in head["rates"].items()}
+        return jnp.mean(step_logits, axis=0), {"embed": embed, "step_logits": step_logits, "rates": rates} | seen
 
     def _check(self, images: jax.Array) -> jax.Array:
+        for name, value, known in (("pool", self.pool, POOLS), ("neuron", self.neuron, NEURONS)):
+            if value not in known:
+                raise ValueError(f"unknown {name} {value!r}: use one of {', '.join(known)}")
         patch = 2 ** self.pooling.count("1")
         if images.ndim not in (4, 5):
             raise ValueError(f"images must have shape (B, H, W, C) or (T, B, H, W, C), got {images.shape}")

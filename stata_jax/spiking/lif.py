@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from stata_jax.spiking.surrogate import sigmoid_slope, spike
 
 # Steps that the compiler sees at once. Unrolled, it fuses charge, fire and reset into one loop over the neurons.
-_UNROLL = 16
+UNROLL = 16
 
 
 def lif(
@@ -68,7 +68,7 @@ def _charge_and_fire(constants: tuple[float, float, float, float], current: jax.
         return membrane, (spikes.astype(current.dtype), charged)
 
     rest = jnp.full(current.shape[1:], reset, jnp.float32)
-    _, (spikes, charged) = jax.lax.scan(step, rest, current, unroll=min(_UNROLL, current.shape[0]))
+    _, (spikes, charged) = jax.lax.scan(step, rest, current, unroll=min(UNROLL, current.shape[0]))
     # Without the barriers the compiler repeats the whole chain of timesteps inside each sum that reads its result.
     return jax.lax.optimization_barrier((spikes, charged))
 
@@ -92,7 +92,7 @@ def _backward(
 
     spike_gradient = jax.lax.optimization_barrier(spike_gradient)
     last = jnp.zeros(charged.shape[1:], jnp.float32)
-    unroll = min(_UNROLL, charged.shape[0])
+    unroll = min(UNROLL, charged.shape[0])
     _, current_gradient = jax.lax.scan(step, last, (charged, spike_gradient), reverse=True, unroll=unroll)
     return (jax.lax.optimization_barrier(current_gradient),)
 

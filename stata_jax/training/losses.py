@@ -10,12 +10,37 @@ import optax
 from stata_jax.models.encoder import surviving_tokens
 from stata_jax.sparsity.alignment import inter_alignment, intra_alignment, reorder_map
 
+CLASSIFICATION = ("cross_entropy", "tet")
+
+
+def tet_loss(step_logits: jax.Array, targets: jax.Array, *, means: float, lamb: float) -> jax.Array:
+    """Temporal efficient training: every timestep classifies by itself.
+
+        L_TET = (1 - lambda) mean_t CE(z[t], y) + lambda mean((z - means)^2)
+
+    Args:
+      step_logits: `z`, shape (T, B, K) for K classes.
+      targets: Target distribution over the classes, shape (B, K).
+      means: What the second term draws all logits to.
+      lamb: Weight of the second term, lambda, from 0 to 1.
+
+    Returns:
+      The loss, a float32 scalar.
+
+    Source: Deng et al., "Temporal Efficient Training of Spiking Neural Network via Gradient Re-weighting", ICLR 2022.
+    """
+    each = jnp.mean(optax.softmax_cross_entropy(step_logits, jnp.broadcast_to(targets, step_logits.shape)))
+    return (1 - lamb) * each + lamb * jnp.mean(jnp.square(step_logits - means))
+
 
 def stata_loss(
     logits: jax.Array,
     aux: dict[str, Any],
     targets: jax.Array,
     *,
+    classification: str,
+    tet_means: float,
+    tet_lambda: float,
     heads: int,
     scale: float,
     alpha: float,
@@ -27,14 +52,18 @@ def stata_loss(
     match: str,
     distance: str,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Total loss and its terms: `L = L_CE + alpha L_intra + beta L_inter`.
+    """Total loss and its terms: `L = L_CE + alpha L_intra + beta L_inter`, where `L_CE` may be `tet_loss`.
 
     A weight of 0 turns its term off: the term is reported as 0 and nothing is computed for it.
 
     Args:
       logits: Shape (B, K) for K classes.
-      aux: What the model has seen: `q` and `k` of its `blocks`, their `maps`, the `order` and the `kept` tokens.
+      aux: What the model has seen: `step_logits`, `q` and `k` of its `blocks`, their `maps`, the `order` and the `kept`
+        tokens.
       targets: Target distribution over the classes, shape (B, K).
+      classification: What stands for `L_CE`: `cross_entropy`, or `tet`.
+      tet_means: See `tet_loss`.
+      tet_lambda: Likewise.
       heads: h.
       scale: The attention scale s.
       alpha: Weight of the intra-alignment.
@@ -47,11 +76,20 @@ def stata_loss(
       distance: `mse` or `norm`.
 
     Returns:
-      The loss, a float32 scalar, and the terms `cross_entropy`, `intra` and `inter` without their weights.
+      The loss, a float32 scalar, and the terms `cross_entropy`, `intra`, `inter` and, where it is used, `tet`, all
+      without their weights.
+
+    Raises:
+      ValueError: If `classification` is unknown.
 
     Source: STATA, Eqs. 10-12.
     """
+    if classification not in CLASSIFICATION:
+        raise ValueError(f"unknown loss {classification!r}: use one of {', '.join(CLASSIFICATION)}")
     cross_entropy = jnp.mean(optax.softmax_cross_entropy(logits, targets))
+    terms = {"cross_entropy": cross_entropy}
+    if classification == "tet":
+        terms["tet"] = tet_loss(aux["step_logits"], targets, means=tet_means, lamb=tet_lambda)
     intra = inter = jnp.zeros((), jnp.float32)
     maps = aux["maps"]
     if alpha and intra_at:
@@ -66,5 +104,5 @@ def stata_loss(
             orders = {l: aux["order"][l] for l in inter_at}
             by_layer = {l: phi if orders[l] is None else reorder_map(phi, orders[l]) for l, phi in by_layer.items()}
         inter = inter_alignment(by_layer, surviving, at=inter_at, match=match, kind=distance)
-    total = cross_entropy + alpha * intra + beta * inter
-    return total, {"cross_entropy": cross_entropy, "intra": intra, "inter": inter}
+    total = terms[classification] + alpha * intra + beta * inter
+    return total, terms | {"intra": intra, "inter": inter}

@@ -8,6 +8,7 @@ import pytest
 from stata_jax.analysis.operations import count_macs, tokens_per_block
 
 TINY = dict(
+    family="spikingformer",
     image_size=8,
     channels=2,
     timesteps=3,
@@ -22,6 +23,7 @@ TINY = dict(
     anchor=True,
 )
 LARGE = dict(
+    family="spikingformer",
     image_size=224,
     channels=3,
     timesteps=4,
@@ -94,6 +96,22 @@ def test_attention_takes_the_cheaper_order():
         options = dict(TINY, timesteps=1, image_size=8 if tokens == 5 else 32)  # 4 or 64 patches, 2 heads of width 8
         macs = count_macs(**options)
         assert (macs["block0/attention/map"], macs["block0/attention/value"]) == (2 * cheaper[0], 2 * cheaper[1])
+
+
+def test_attention_without_a_map():
+    macs, dense = count_macs(**(TINY | dict(family="sdt"))), count_macs(**TINY)
+    assert (
+        macs["block0/attention/map"] == macs["block0/attention/value"] == 3 * 5 * 16
+    )  # one each per token and channel
+    assert macs["head"] == 3 * 16 * 5
+    different = {
+        "block0/attention/map",
+        "block0/attention/value",
+        "block1/attention/map",
+        "block1/attention/value",
+        "head",
+    }
+    assert {name for name in macs if macs[name] != dense[name]} == different
 
 
 def test_odd_images_round_up_where_they_are_halved():

@@ -192,10 +192,17 @@ def test_no_batch_beyond_the_last(source):
         ({"test_examples": 0}, "data.test_examples must be at least 1 .* got 0"),
         ({"batch_size": 0}, "train.batch_size .* got 0"),
         ({"eval_batch_size": 0}, "eval.batch_size .* got 0"),
-        ({"channels": 3}, "data.channels must be 1 .* got 3"),
-        ({"num_classes": 100}, "data.num_classes must be 10 .* got 100"),
+        ({"channels": 0}, "data.channels must be at least 1 .* got 0"),
+        ({"num_classes": 9}, "data.num_classes must be at least 10 .* got 9"),
     ],
 )
 def test_options_are_checked(changes, message):
     with pytest.raises(ValueError, match=message):
         make_source(**{**OPTIONS, **changes})
+
+
+def test_more_channels_are_all_the_same():
+    grey = make_source(**OPTIONS).train_batch(0, 0)["image"]
+    source = make_source(**OPTIONS, channels=3, num_classes=100)
+    assert source.image_shape == (*grey.shape[1:3], 3)
+    np.testing.assert_array_equal(source.train_batch(0, 0)["image"], np.repeat(grey, 3, axis=-1))

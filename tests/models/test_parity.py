@@ -15,7 +15,9 @@ import optax
 import pytest
 
 from stata_jax.models.authors import import_state
-from stata_jax.models.spikingformer import Spikingformer
+from stata_jax.models.infer import settings_of
+from stata_jax.models.registry import FAMILIES
+from stata_jax.training.losses import tet_loss
 
 FOLDER = pathlib.Path(os.environ.get("STATA_FIXTURES", pathlib.Path(__file__).parents[1] / "fixtures"))
 FILES = sorted(FOLDER.glob("*.npz"))
@@ -34,18 +36,26 @@ class Fixture:
             self.arrays = {name: arrays[name] for name in arrays.files}
         self.meta = json.loads(str(self.arrays.pop("meta")))
         meta = self.meta
-        self.model = Spikingformer(
+        state = {n.removeprefix("state/"): a for n, a in self.arrays.items() if n.startswith("state/")}
+        told, assumed = settings_of(state, family=meta["family"])
+        self.model = FAMILIES[meta["family"]](
             num_classes=meta["classes"],
             timesteps=meta["T"],
             dim=meta["dim"],
             depth=meta["depth"],
             heads=meta["heads"],
             mlp_ratio=meta["mlp_ratio"],
-            pooling=POOLING[meta["patch"]],
-            attention_scale=meta["attn_scale"],
+            pooling=meta["pooling"] if "pooling" in meta else POOLING[meta["patch"]],
+            attention_scale=meta.get("attn_scale", 0.125),
+            dvs_mode=meta.get("dvs_mode", False),
+            neuron=meta.get("spike_mode", "lif"),
+            qkv_bias=told["model.qkv_bias"],  # these two are no part of meta
+            tau=assumed["model.tau"],
         )
         self.variables = self.group("state")
-        self.images = jnp.asarray(np.moveaxis(self.arrays["input"], -3, -1))
+        images = np.moveaxis(self.arrays["input"], -3, -1)
+        # Recordings come as (B, T, H, W, C).
+        self.images = jnp.asarray(np.moveaxis(images, 1, 0) if meta["dvs_input"] else images)
         self.labels = jnp.asarray(self.arrays["labels"].astype(np.int32))
 
     def group(self, prefix):
@@ -62,7 +72,13 @@ class Fixture:
         def loss(params):
             variables = self.variables | {"params": params}
             (logits, aux), updated = self.model.apply(variables, self.images, train=True, mutable=["batch_stats"])
-            value = optax.softmax_cross_entropy_with_integer_labels(logits, self.labels).mean()
+            targets = jax.nn.one_hot(self.labels, self.meta["classes"])
+            if self.meta.get("TET"):
+                lamb, means = self.meta["TET_lamb"], self.meta["TET_means"]
+                value = tet_loss(aux["step_logits"], targets, lamb=lamb, means=means)
+                logits = aux["step_logits"]
+            else:
+                value = optax.softmax_cross_entropy(logits, targets).mean()
             return value, (logits, aux["rates"], updated["batch_stats"])
 
         return jax.device_get(jax.jit(jax.value_and_grad(loss, has_aux=True))(self.variables["params"]))
@@ -78,8 +94,10 @@ def relative(ours, theirs):
     return np.abs(ours - theirs).max() / np.abs(theirs).max()
 
 
-def tokens_last(array):
-    """(T, B, D, H, W) or (T, B, D, N) to (T, B, N, D)."""
+def tokens_last(array, meta):
+    """(T, B, D, H, W), (T, B, D, N) or (T, B, N, D) to (T, B, N, D)."""
+    if "(T,B,N,C)" in meta["layout"]["embed_and_blocks"]:
+        return array
     return np.moveaxis(array.reshape(*array.shape[:3], -1), 2, -1)
 
 
@@ -96,12 +114,17 @@ def test_parity_eval_spikes_are_equal(fixture):
     _, aux = fixture.evaluated
     attention = aux["blocks"][0]["attention"]
     heads = fixture.meta["heads"]
-    for name in ("q", "k", "v"):
+    compared = ["q", "k", "v"] + [name for name in ("kv_sum", "kv_mask") if name in attention]
+    for name in compared:
         T, B, N, D = attention[name].shape
         by_head = attention[name].reshape(T, B, N, heads, D // heads).transpose(0, 1, 3, 2, 4)
         np.testing.assert_array_equal(by_head, fixture.arrays[f"eval/{name}"], err_msg=name)
-    np.testing.assert_array_equal(attention["attended"], tokens_last(fixture.arrays["eval/attn_spikes"]))
-    np.testing.assert_array_equal(aux["maps"][0], fixture.arrays["eval/attn"])
+    if fixture.meta["family"] == "sdt":
+        assert "kv_mask" in compared
+    else:
+        attended = tokens_last(fixture.arrays["eval/attn_spikes"], fixture.meta)
+        np.testing.assert_array_equal(attention["attended"], attended)
+        np.testing.assert_array_equal(aux["maps"][0], fixture.arrays["eval/attn"])
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
@@ -110,8 +133,7 @@ def test_parity_firing_rates_of_all_layers(fixture, mode):
     theirs = fixture.meta[f"rates_{mode}"]
     assert len(rates) == len(theirs)
     # Ours in the order in which the layers run, as theirs are; theirs are rounded to four digits.
-    order = ("in", "q", "k", "v", "attended", "hidden")
-    stem = sorted(name for name in rates if name.startswith("stem"))
+    order = ("in", "q", "k", "v", "attended", "kv", "projection", "hidden", "out")
     blocks = [
         f"block{l}/{part}/{name}"
         for l in range(fixture.meta["depth"])
@@ -119,16 +141,18 @@ def test_parity_firing_rates_of_all_layers(fixture, mode):
         for name in order
         if f"block{l}/{part}/{name}" in rates
     ]
-    ours = [rates[name] for name in stem + blocks]
+    names = [*sorted(name for name in rates if name.startswith("stem")), *blocks]
+    ours = [rates[name] for name in [*names, *(["head/in"] if "head/in" in rates else [])]]
     np.testing.assert_allclose(ours, [theirs[name] for name in fixture.meta["lif_order"]], atol=5.1e-5, rtol=0)
 
 
 def test_parity_eval_values(fixture):
     logits, aux = fixture.evaluated
-    assert relative(aux["embed"], tokens_last(fixture.arrays["eval/embed"])) < 1e-5
+    assert relative(aux["embed"], tokens_last(fixture.arrays["eval/embed"], fixture.meta)) < 1e-5
     for l, block in enumerate(aux["blocks"]):
-        assert relative(block["out"], tokens_last(fixture.arrays[f"eval/block{l}"])) < 1e-5, l
-    assert relative(logits, fixture.arrays["eval/logits"]) < 1e-5
+        assert relative(block["out"], tokens_last(fixture.arrays[f"eval/block{l}"], fixture.meta)) < 1e-5, l
+    ours = aux["step_logits"] if fixture.meta.get("TET") else logits
+    assert relative(ours, fixture.arrays["eval/logits"]) < 1e-5
 
 
 def test_parity_train_logits_and_loss(fixture):

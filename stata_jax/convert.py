@@ -1,0 +1,206 @@
+"""Converts checkpoints from the authors' PyTorch models to ours and back.
+
+python -m stata_jax.convert --family=spikformer --input=checkpoint.pth.tar --output=runs/spikformer \
+        --heads=12 --timesteps=4
+python -m stata_jax.convert --to=safetensors --input=runs/spikformer --output=spikformer.safetensors
+"""
+
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from configs import common
+from stata_jax import cli, config, reuse
+
+ConfigError = config.ConfigError
+
+
+def import_checkpoint(
+    source: pathlib.Path,
+    folder: pathlib.Path,
+    *,
+    family: str,
+    heads: int | None = None,
+    timesteps: int | None = None,
+    overrides: Mapping[str, object] | None = None,
+) -> ConfigDict:
+    """Turns an authors' file into a folder with an orbax checkpoint and its config, as a run leaves it.
+
+    Args:
+      source: Their file, see `read_state`.
+      folder: Where to write; must not hold a run yet.
+      family: `spikformer`, `spikingformer` or `sdt`.
+      heads: h, where the shapes do not tell it (SDT's do).
+      timesteps: T.
+      overrides: Further values by dotted config key, where the model is none of the published ones.
+
+    Returns:
+      The config that was written.
+
+    Raises:
+      ConfigError: If the file cannot be read or is none of that family's, with the names that are missing, left over
+        or of another shape.
+    """
+    from stata_jax.models.authors import STYLES, import_state
+    from stata_jax.models.infer import settings_of
+    from stata_jax.models.state_files import StateFileError, read_state
+    from stata_jax.training.checkpoint import Checkpoints
+    from stata_jax.training.metrics import write_json
+    from stata_jax.training.state import TrainState
+
+    if family not in STYLES:
+        raise ConfigError(f"--family is {family!r}, but it must be one of {', '.join(STYLES)}")
+    if (folder / "config.json").exists():
+        raise ConfigError(f"{folder} holds a run already: name another folder with --output")
+    try:
+        state = read_state(source)
+        told, assumed = settings_of(state, family=family)
+        variables = import_state(state, family=family)
+    except StateFileError as error:
+        raise ConfigError(str(error)) from error
+    except ValueError as error:
+        raise ConfigError(f"{source}: {error}") from error
+    asked = {"model.heads": heads, "model.timesteps": timesteps}
+    given = {key: value for key, value in asked.items() if value is not None} | dict(overrides or {})
+    values = {**_dense(source, told), **assumed, **told, **given}
+    for key, hint in {"model.heads": "12 in the CIFAR models of width 384", "model.timesteps": "4 for images"}.items():
+        if key not in values:
+            flag = key.removeprefix("model.")
+            raise ConfigError(f"the shapes do not tell {key}: give --{flag}=N (published: {hint})")
+    settings = config.apply_overrides(common.get_config(), values)
+    config.check(settings)
+    _check_shapes(variables, settings, source)
+
+    import jax.numpy as jnp
+
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    record = {"converted_from": source.name}
+    whole = TrainState(jnp.zeros((), jnp.int32), variables["params"], variables["batch_stats"], {})
+    checkpoints.save(whole, record, accuracy=None)
+    checkpoints.close()
+    write_json(folder / "config.json", settings.to_dict())
+    shown = ", ".join(f"{key}={settings[key]}" for key in {**told, **given})
+    guessed = ", ".join(f"{key}={settings[key]}" for key in assumed if key not in given)
+    print(f"the weights tell: {shown}")
+    print(f"assumed, as in the published models (--config.KEY=VALUE changes it): {guessed}")
+    return settings
+
+
+def _dense(source: pathlib.Path, told: Mapping[str, Any]) -> dict[str, object]:
+    """What the config of a model without STATA, trained elsewhere, has in common."""
+    name = source.name.split(".")[0].strip("._-") or "converted"
+    digits = told["data.channels"] == 1 and told["data.num_classes"] == 10
+    return {
+        "name": "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name),
+        "data.source": "digits" if digits else "none",
+        "sparsity.keep_rate": 1.0,
+        "align.alpha": 0.0,
+        "align.beta": 0.0,
+    }
+
+
+def _check_shapes(variables: Mapping[str, Any], settings: ConfigDict, source: pathlib.Path) -> None:
+    """Raises, by the authors' names, where the file does not hold just what the model needs."""
+    import jax
+    import jax.numpy as jnp
+
+    from stata_jax import build
+    from stata_jax.models.authors import flat, key_table, style_of
+
+    size = settings.data.image_size
+    images = jax.ShapeDtypeStruct((1, size, size, settings.data.channels), jnp.float32)
+    wanted = flat(jax.eval_shape(build.model(settings).init, jax.random.key(0), images))
+    have = flat(variables)
+    model = settings.model
+    style = style_of(model.family, pooling=model.pooling, qkv_bias=model.qkv_bias)
+    names = {path: key for key, path in key_table(style, depth=model.depth).items()}
+    problems = []
+    for path in sorted(wanted.keys() | have.keys()):
+        name = names.get(path, "/".join(path))
+        if path not in have:
+            problems.append(f"{name} is missing")
+        elif path not in wanted:
+            problems.append(f"{name} is left over")
+        elif np.shape(have[path]) != wanted[path].shape:
+            problems.append(f"{name} gives {np.shape(have[path])} where the model has {wanted[path].shape}")
+    if problems:
+        raise ConfigError(f"{source} does not fit {model.family}: {'; '.join(problems)}")
+
+
+def export_checkpoint(folder: pathlib.Path, target: pathlib.Path, *, step: int | None = None) -> None:
+    """Writes the weights of a run under the authors' names, as safetensors that their models load strictly.
+
+    Args:
+      folder: Folder of a run or of a converted checkpoint.
+      target: The file to write.
+      step: Which checkpoint; None for the newest.
+
+    Raises:
+      ConfigError: If there is no such checkpoint, or the model has parts that the authors' models lack.
+    """
+    settings = reuse.read_settings(folder)
+    variables, at = reuse.read_variables(folder, step=step)
+    from stata_jax.models.authors import export_state, style_of, unused_arrays
+    from stata_jax.models.state_files import write_safetensors
+
+    model = settings.model
+    style = style_of(model.family, pooling=model.pooling, qkv_bias=model.qkv_bias)
+    try:
+        state = export_state(variables, style, depth=model.depth)
+    except ValueError as error:
+        raise ConfigError(f"{folder} cannot be written under the authors' names: {error}") from error
+    events = settings.data.channels == 2
+    patches = (settings.data.image_size // 2 ** model.pooling.count("1")) ** 2
+    positions = patches if model.family == "spikformer" and events else None
+    state |= unused_arrays(state, style, heads=model.heads, positions=positions)
+    write_safetensors(state, target)
+    extra = ", and the anchor as 'anchor', which their models do not have" if "anchor" in state else ""
+    print(f"wrote {len(state)} arrays of step {at} to {target}, under the authors' names{extra}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code, see `cli.run`."""
+    return cli.run(_convert, argv, interrupted="interrupted")
+
+
+def _convert(argv: Sequence[str]) -> None:
+    description = "Convert checkpoints from the authors' PyTorch models to ours and back."
+    parser = cli.Parser(prog="python -m stata_jax.convert", description=description)
+    parser.add_argument(
+        "--input", metavar="PATH", help="their file; with --to=safetensors, the folder of a run (needed)"
+    )
+    parser.add_argument(
+        "--output", metavar="PATH", help="the folder to write; with --to=safetensors, the file (needed)"
+    )
+    parser.add_argument("--family", metavar="NAME", help="spikformer, spikingformer or sdt")
+    parser.add_argument("--heads", metavar="N", type=int, help="number of attention heads")
+    parser.add_argument("--timesteps", metavar="T", type=int, help="number of timesteps")
+    parser.add_argument(
+        "--to", metavar="FORMAT", default="orbax", help="orbax (default), or safetensors for the reverse"
+    )
+    parser.add_argument("--step", metavar="N", type=int, help="which checkpoint to write back (default: the newest)")
+    flags, flag_overrides = cli.parse(parser, argv, required="input")
+    if flags.output is None:
+        raise ConfigError(f"--output is missing; --help shows how to use {parser.prog}")
+    source, target = (pathlib.Path(path).expanduser().absolute() for path in (flags.input, flags.output))
+    if flags.to == "safetensors":
+        export_checkpoint(source, target, step=flags.step)
+    elif flags.to != "orbax":
+        raise ConfigError(f"--to is {flags.to!r}, but it must be orbax or safetensors")
+    elif flags.family is None:
+        raise ConfigError("--family is missing: it must be spikformer, spikingformer or sdt")
+    else:
+        overrides = config.parse_overrides(common.get_config(), flag_overrides)
+        settings = import_checkpoint(
+            source, target, family=flags.family, heads=flags.heads, timesteps=flags.timesteps, overrides=overrides
+        )
+        print(f"wrote {settings.model.family}-{settings.model.depth}-{settings.model.dim} to {target}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

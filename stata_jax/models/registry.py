@@ -1,0 +1,105 @@
+"""The families, the published models by name, and models as a library call."""
+
+import difflib
+from typing import Any
+
+from stata_jax.models.sdt import SpikeDrivenTransformer
+from stata_jax.models.spikformer import Spikformer
+from stata_jax.models.spikingformer import Spikingformer
+from stata_jax.models.transformer import SpikingTransformer
+from stata_jax.sparsity.placement import prune_positions
+
+FAMILIES: dict[str, type[SpikingTransformer]] = {
+    "spikformer": Spikformer,
+    "spikingformer": Spikingformer,
+    "sdt": SpikeDrivenTransformer,
+}
+
+# The variants of each family: what differs from the defaults of the modules, in the words of their fields.
+_VARIANTS: dict[tuple[str, str], dict[str, Any]] = {
+    ("spikformer", "cifar"): {"heads": 12, "qkv_bias": True},
+    ("spikformer", "imagenet"): {"heads": 8, "pooling": "1111"},
+    ("spikformer", "dvs"): {"heads": 16, "pooling": "1111", "timesteps": 16, "attention_scale": 0.25},
+    ("spikingformer", "cifar"): {"heads": 12},
+    ("spikingformer", "imagenet"): {"heads": 8, "pooling": "1111"},
+    ("spikingformer", "dvs"): {"heads": 16, "pooling": "1111", "timesteps": 16, "tau": 1.5},
+    ("sdt", "cifar"): {"heads": 8},
+    ("sdt", "imagenet"): {"heads": 8, "pooling": "1111"},
+    ("sdt", "dvs"): {"heads": 8, "timesteps": 10, "dvs_mode": True},
+    ("sdt", "gesture"): {"heads": 8, "pooling": "0111", "timesteps": 16},
+}
+_VARIANTS["spikingformer", "gesture"] = _VARIANTS["spikingformer", "dvs"]
+# Data sets of the variants: image size, channels, classes.
+_DATA = {"cifar": (32, 3, 10), "imagenet": (224, 3, 1000), "dvs": (128, 2, 10), "gesture": (128, 2, 11)}
+# Depth and width of the published models.
+_SIZES: dict[tuple[str, str], tuple[tuple[int, int], ...]] = {
+    ("spikformer", "cifar"): ((4, 384),),
+    ("spikformer", "imagenet"): ((8, 384), (8, 512), (8, 768)),
+    ("spikformer", "dvs"): ((2, 256),),
+    ("spikingformer", "cifar"): ((4, 256), (2, 384), (4, 384)),
+    ("spikingformer", "imagenet"): ((8, 384), (8, 512), (8, 768)),
+    ("spikingformer", "dvs"): ((2, 256),),
+    ("spikingformer", "gesture"): ((2, 256),),
+    ("sdt", "cifar"): ((2, 256), (2, 512)),
+    ("sdt", "imagenet"): ((8, 384), (6, 512), (8, 512), (10, 512), (8, 768)),
+    ("sdt", "dvs"): ((2, 256),),
+    ("sdt", "gesture"): ((2, 256),),
+}
+
+
+def _entries() -> dict[str, dict[str, Any]]:
+    entries = {}
+    for (family, variant), sizes in _SIZES.items():
+        size, channels, classes = _DATA[variant]
+        if (family, variant) == ("sdt", "dvs"):
+            size = 64
+        for depth, dim in sizes:
+            settings = {"dim": dim, "depth": depth} | _VARIANTS[family, variant]
+            settings["heads"] = 8 if dim % settings["heads"] else settings["heads"]
+            name = f"{family}_{depth}_{dim}" + (f"_{variant}" if variant in ("dvs", "gesture") else "")
+            shape = (size, size, channels) if channels == 3 else (settings["timesteps"], size, size, channels)
+            entries[name] = {"family": family, "settings": settings, "input": shape, "classes": classes}
+    return entries
+
+
+# By name: `family`, `settings` of its module, the shape of one `input` and the number of `classes`.
+PUBLISHED: dict[str, dict[str, Any]] = _entries()
+
+
+def create_model(
+    name: str, *, num_classes: int | None = None, keep_rate: float = 1.0, **settings: Any
+) -> SpikingTransformer:
+    """Makes one of the published models, dense or with STATA's token sparsification.
+
+        model = stata_jax.create_model("spikingformer_4_384", num_classes=100, keep_rate=0.2)
+        variables = model.init(jax.random.key(0), images)
+        logits, aux = model.apply(variables, images)
+
+    Args:
+      name: A key of `PUBLISHED`, `family_depth_width`, with `_dvs` (CIFAR10-DVS) or `_gesture` for event models.
+      num_classes: Number of classes; None for that of the published model.
+      keep_rate: gamma, in (0, 1]. Below 1 there is an anchor token, and the paper's blocks for this depth prune.
+      **settings: Any other field of the module, such as `timesteps=2` or `metric="ssa"`.
+
+    Returns:
+      A Flax module.
+
+    Raises:
+      ValueError: For an unknown name or setting, naming its neighbours, and for a keep rate outside (0, 1].
+    """
+    if name not in PUBLISHED:
+        near = difflib.get_close_matches(name, PUBLISHED, n=3, cutoff=0.5) or list(PUBLISHED)
+        raise ValueError(f"there is no published model {name!r}: did you mean {', '.join(near)}?")
+    if not 0 < keep_rate <= 1:
+        raise ValueError(f"keep_rate is {keep_rate}, but it must be above 0 and at most 1 (1 keeps all tokens)")
+    entry = PUBLISHED[name]
+    family = FAMILIES[entry["family"]]
+    known = set(family.__dataclass_fields__) - {"parent", "name"}
+    for key in settings:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=3, cutoff=0.5) or sorted(known)
+            raise ValueError(f"{name} has no setting {key!r}: did you mean {', '.join(near)}?")
+    fields = entry["settings"] | {"num_classes": num_classes or entry["classes"], "keep_rate": keep_rate}
+    if keep_rate < 1:
+        fields |= {"anchor": True, "prune_at": prune_positions(settings.get("depth", entry["settings"]["depth"]))}
+    return family(**fields | settings)

@@ -1,0 +1,143 @@
+"""Spike-driven Transformer (SDT): attention by masks and sums of spikes, with no map of tokens by tokens."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from einops import rearrange
+
+from stata_jax.models.layers import Parts, Seen, fold_time, torch_bias, torch_uniform
+from stata_jax.models.pooling import max_filter, max_pool
+from stata_jax.models.spikingformer import MLP
+from stata_jax.models.transformer import SpikingTransformer, over_time
+
+
+class Stem(nn.Module):
+    """Patch embedding: three times conv BN LIF [max-pool]; conv BN [max-pool], which is f; f + BN(conv LIF(f))."""
+
+    parts: Parts
+    dim: int
+    timesteps: int
+    pooling: str
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool) -> tuple[jax.Array, Seen]:
+        """Maps images (1 or T, B, H, W, C) to currents (T, B, H', W', D)."""
+        parts, rates, x = self.parts, {}, images
+        for i, width in enumerate((self.dim // 8, self.dim // 4, self.dim // 2, self.dim)):
+            conv = parts.conv(width, f"conv{i}", repeats=self.timesteps if x.shape[0] == 1 else 1)
+            x = over_time(conv(x, train=train), self.timesteps)
+            if i < 3:
+                x, rates[f"lif{i}"] = parts.lif(str(i))(x)
+            if self.pooling[i] == "1":
+                x = fold_time(max_pool, x)
+        y, rates["lif3"] = parts.lif("3")(x)
+        return x + parts.conv(self.dim, "conv4")(y, train=train), {"rates": rates}
+
+
+def on_full_grid(tokens: jax.Array, positions: jax.Array | None, *, patches: int) -> jax.Array:
+    """Puts the tokens that are left back where they were, with zeros where others were removed.
+
+    Args:
+      tokens: Shape (T, B, N, D).
+      positions: Patch index of each token, shape (T, B, N), or None if all are there in order.
+      patches: Number of patches of the image.
+
+    Returns:
+      Shape (T, B, patches, D).
+    """
+    if positions is None:
+        return tokens
+    T, B, _, D = tokens.shape
+    t, b = jnp.arange(T)[:, None, None], jnp.arange(B)[None, :, None]
+    return jnp.zeros((T, B, patches, D), tokens.dtype).at[t, b, positions].set(tokens)
+
+
+class Attention(nn.Module):
+    """Spike-driven self-attention: x' = LIF(x); q, k, v = LIF(BN(W x')); x + BN(W (q m)), m = LIF(sum_N k v).
+
+    With `dvs_mode`, 3x3 maxima of stride 1 are taken of k and v over the grid of patches, and of k v and q m over
+    tokens by channels of a head, as the published event model does. Removed tokens count as zeros there, and the
+    anchor, which has no place on the grid, is left as it is.
+    """
+
+    parts: Parts
+    dim: int
+    heads: int
+    qkv_bias: bool
+    grid: tuple[int, int]
+    dvs_mode: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool, positions: jax.Array | None) -> tuple[jax.Array, Seen]:
+        """Maps tokens (T, B, N, D) to tokens; has seen the spikes q, k, v, the sum `kv_sum` and the mask `kv_mask`.
+
+        Both are of shape (T, B, 1, D).
+        """
+        parts, rates, spikes = self.parts, {}, {}
+        into, rates["in"] = parts.lif("in")(x)
+        for name in ("q", "k", "v"):
+            current = parts.linear(self.dim, name, use_bias=self.qkv_bias)(into, train=train)
+            spikes[name], rates[name] = parts.lif(name)(current)
+        q, k, v = spikes["q"], spikes["k"], spikes["v"]
+        if self.dvs_mode:
+            k, v = (self._filter(spikes, positions, by_head=False) for spikes in (k, v))
+        kv = k * v
+        if self.dvs_mode:
+            kv = self._filter(kv, positions, by_head=True)
+        kv_sum = jnp.sum(kv.astype(jnp.float32), axis=2, keepdims=True)  # bfloat16 counts to 256 only
+        kv_mask, rates["kv"] = parts.lif("kv", after_attention=True)(kv_sum)
+        masked = q * kv_mask.astype(q.dtype)
+        if self.dvs_mode:
+            masked = self._filter(masked, positions, by_head=True)
+        out = parts.linear(self.dim, "projection", use_bias=True)(masked, train=train)
+        return x + out, {"q": q, "k": k, "v": v, "kv_sum": kv_sum, "kv_mask": kv_mask, "rates": rates}
+
+    def _filter(self, tokens: jax.Array, positions: jax.Array | None, *, by_head: bool) -> jax.Array:
+        """Local maxima of tokens (T, B, N, D), either over the grid or over tokens by channels of a head."""
+        height, width = self.grid
+        patches = height * width
+        anchors = tokens.shape[2] - (patches if positions is None else positions.shape[2])
+        anchor, tokens = tokens[:, :, :anchors], tokens[:, :, anchors:]
+        full = on_full_grid(tokens, positions, patches=patches)
+        T, B, _, _ = full.shape
+        if by_head:
+            planes = max_filter(rearrange(full, "t b n (h d) -> (t b h) n d 1", h=self.heads))
+            full = rearrange(planes, "(t b h) n d 1 -> t b n (h d)", t=T, b=B)
+        else:
+            planes = max_filter(rearrange(full, "t b (i j) d -> (t b) i j d", i=height))
+            full = rearrange(planes, "(t b) i j d -> t b (i j) d", t=T)
+        if positions is not None:
+            full = jnp.take_along_axis(full, positions[..., None], axis=2)
+        return jnp.concatenate([anchor, full], axis=2)
+
+
+class SpikeDrivenTransformer(SpikingTransformer):
+    """Spike-driven Transformer (Yao et al., 2023): blocks of masks and sums, and spikes before the head."""
+
+    @nn.nowrap
+    def make_stem(self) -> nn.Module:
+        """The patch embedding."""
+        return Stem(self.parts, self.dim, self.timesteps, self.pooling, name="stem")
+
+    @nn.nowrap
+    def make_attention(self, grid: tuple[int, int]) -> nn.Module:
+        """The attention of one block."""
+        return Attention(self.parts, self.dim, self.heads, self.qkv_bias, grid, self.dvs_mode)
+
+    @nn.nowrap
+    def make_mlp(self) -> nn.Module:
+        """The MLP of one block, which is Spikingformer's."""
+        return MLP(self.parts, self.dim, self.mlp_ratio * self.dim)
+
+    def readout(self, features: jax.Array) -> tuple[jax.Array, Seen]:
+        """Spikes of the mean token, then a linear layer at each timestep."""
+        spikes, rate = self.parts.lif("head")(features)
+        head = nn.Dense(self.num_classes, kernel_init=torch_uniform, bias_init=torch_bias(self.dim), name="head")
+        return head(spikes), {"rates": {"in": rate}}
+
+    @property
+    def parts(self) -> Parts:
+        """All products start from small weights in this family."""
+        return dataclasses.replace(super().parts, small_conv=True, small_linear=True)

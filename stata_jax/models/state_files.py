@@ -1,0 +1,85 @@
+"""Files of PyTorch weights: `.npz` and `.safetensors`, and `.pth` with the help of torch, which is optional."""
+
+import argparse
+import pathlib
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+class StateFileError(ValueError):
+    """A file of weights that cannot be read; the message is one sentence for the user."""
+
+
+def read_state(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Reads a state dict, bare or under the key `state_dict` or `model`, with or without the prefix `module.`.
+
+    Args:
+      path: A file ending in `.npz`, `.safetensors`, or anything else that `torch.load` reads, such as `.pth.tar`.
+
+    Returns:
+      Arrays by the authors' names.
+
+    Raises:
+      StateFileError: If there is no such file, it is damaged, holds no weights, or torch is needed and missing.
+    """
+    if not path.is_file():
+        raise StateFileError(f"there is no file {path}")
+    readers = {".npz": _read_npz, ".safetensors": _read_safetensors}
+    state = _unwrap(readers.get(path.suffix, _read_torch)(path), path)
+    return {name.removeprefix("module."): array for name, array in state.items()}
+
+
+def write_safetensors(state: Mapping[str, np.ndarray], path: pathlib.Path) -> None:
+    """Writes arrays by name; a file that was there before is replaced when the new one is whole."""
+    from safetensors.numpy import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    save_file(dict(state), partial)
+    partial.replace(path)
+
+
+def _read_npz(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        with np.load(path) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise StateFileError(f"{path} cannot be read as .npz: {error}") from error
+
+
+def _read_safetensors(path: pathlib.Path) -> dict[str, Any]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise StateFileError(f"{path} cannot be read as .safetensors: {error}") from error
+
+
+def _read_torch(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        import torch
+    except ImportError as error:
+        raise StateFileError(
+            f"{path} needs PyTorch to be read: pip install torch, or save it as .npz or .safetensors"
+        ) from error
+    try:
+        # Only arrays and plain values are read, no code. The authors' trainer saves its flags beside the weights.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # what a damaged or unsafe file raises depends on where it is so
+        raise StateFileError(f"{path} cannot be read by torch.load: {str(error).splitlines()[0]}") from error
+
+
+def _unwrap(content: Mapping[str, Any], path: pathlib.Path) -> dict[str, np.ndarray]:
+    for key in ("state_dict", "model"):
+        if isinstance(content.get(key), Mapping):
+            content = content[key]
+    arrays = {name: np.asarray(value) for name, value in content.items() if hasattr(value, "shape")}
+    if not arrays:
+        raise StateFileError(f"{path} holds no weights, but {', '.join(map(str, content)) or 'nothing'}")
+    return arrays
