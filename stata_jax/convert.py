@@ -117,7 +117,8 @@ def _check_shapes(variables: Mapping[str, Any], settings: ConfigDict, source: pa
     wanted = flat(jax.eval_shape(build.model(settings).init, jax.random.key(0), images))
     have = flat(variables)
     model = settings.model
-    style = style_of(model.family, pooling=model.pooling, qkv_bias=model.qkv_bias)
+    channels = settings.data.channels
+    style = style_of(model.family, pooling=model.pooling, qkv_bias=model.qkv_bias, channels=channels)
     names = {path: key for key, path in key_table(style, depth=model.depth).items()}
     problems = []
     for path in sorted(wanted.keys() | have.keys()):
@@ -149,14 +150,14 @@ def export_checkpoint(folder: pathlib.Path, target: pathlib.Path, *, step: int |
     from stata_jax.models.state_files import write_safetensors
 
     model = settings.model
-    style = style_of(model.family, pooling=model.pooling, qkv_bias=model.qkv_bias)
+    channels = settings.data.channels
+    style = style_of(model.family, pooling=model.pooling, qkv_bias=model.qkv_bias, channels=channels)
     try:
         state = export_state(variables, style, depth=model.depth)
     except ValueError as error:
         raise ConfigError(f"{folder} cannot be written under the authors' names: {error}") from error
-    events = settings.data.channels == 2
     patches = (settings.data.image_size // 2 ** model.pooling.count("1")) ** 2
-    positions = patches if model.family == "spikformer" and events else None
+    positions = patches if model.family == "spikformer" and channels == 2 else None
     state |= unused_arrays(state, style, heads=model.heads, positions=positions)
     write_safetensors(state, target)
     extra = ", and the anchor as 'anchor', which their models do not have" if "anchor" in state else ""
@@ -171,18 +172,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _convert(argv: Sequence[str]) -> None:
     description = "Convert checkpoints from the authors' PyTorch models to ours and back."
     parser = cli.Parser(prog="python -m stata_jax.convert", description=description)
-    parser.add_argument(
-        "--input", metavar="PATH", help="their file; with --to=safetensors, the folder of a run (needed)"
-    )
-    parser.add_argument(
-        "--output", metavar="PATH", help="the folder to write; with --to=safetensors, the file (needed)"
-    )
+    parser.add_argument("--input", metavar="PATH", help="their file, or with --to=safetensors the folder of a run")
+    parser.add_argument("--output", metavar="PATH", help="the folder to write, or with --to=safetensors the file")
     parser.add_argument("--family", metavar="NAME", help="spikformer, spikingformer or sdt")
     parser.add_argument("--heads", metavar="N", type=int, help="number of attention heads")
     parser.add_argument("--timesteps", metavar="T", type=int, help="number of timesteps")
-    parser.add_argument(
-        "--to", metavar="FORMAT", default="orbax", help="orbax (default), or safetensors for the reverse"
-    )
+    parser.add_argument("--to", metavar="FORMAT", default="orbax", help="orbax (default) or safetensors")
     parser.add_argument("--step", metavar="N", type=int, help="which checkpoint to write back (default: the newest)")
     flags, flag_overrides = cli.parse(parser, argv, required="input")
     if flags.output is None:

@@ -1,5 +1,6 @@
 """Weights of an earlier run or of a converted checkpoint: reading them, and starting a run from them."""
 
+import dataclasses
 import pathlib
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +100,8 @@ def start_from(state: "TrainState", settings: ConfigDict) -> "TrainState":
     for key in _SAME:
         if theirs[key] != settings[key]:
             raise config.ConfigError(
-                f"init_from: {folder} has {key}={theirs[key]}, this config {settings[key]}: set --config.{key}={theirs[key]}"
+                f"init_from: {folder} has {key}={theirs[key]}, this config {settings[key]}: "
+                f"set --config.{key}={theirs[key]}"
             )
     found, step = read_variables(folder)
     try:
@@ -109,4 +111,4 @@ def start_from(state: "TrainState", settings: ConfigDict) -> "TrainState":
     print(f"starting from {folder}, step {step}" + ("" if notes else ": all of its weights"))
     for note in notes:
         print(f"  {note}")
-    return state.replace(params=variables["params"], batch_stats=variables["batch_stats"])
+    return dataclasses.replace(state, params=variables["params"], batch_stats=variables["batch_stats"])

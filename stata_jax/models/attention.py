@@ -29,9 +29,13 @@ def spiking_attention(q: jax.Array, k: jax.Array, v: jax.Array, *, heads: int, s
     _, _, n, width = q.shape
     q, k, v = (rearrange(x, "t b n (h d) -> t b n h d", h=heads) for x in (q, k, v))
     if n <= width // heads:
-        phi = jnp.einsum("tbqhd,tbkhd->tbhqk", q, k)
-        out = jnp.einsum("tbhqk,tbkhd->tbqhd", phi, v)
+        with jax.named_scope("map"):
+            phi = jnp.einsum("tbqhd,tbkhd->tbhqk", q, k)
+        with jax.named_scope("value"):
+            out = jnp.einsum("tbhqk,tbkhd->tbqhd", phi, v)
     else:
-        summed = jnp.einsum("tbkhd,tbkhe->tbhde", k, v)
-        out = jnp.einsum("tbqhd,tbhde->tbqhe", q, summed)
+        with jax.named_scope("map"):
+            summed = jnp.einsum("tbkhd,tbkhe->tbhde", k, v)
+        with jax.named_scope("value"):
+            out = jnp.einsum("tbqhd,tbhde->tbqhe", q, summed)
     return rearrange(out, "t b n h d -> t b n (h d)") * jnp.asarray(scale, out.dtype)

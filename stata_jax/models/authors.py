@@ -28,6 +28,7 @@ _MLP = ("mlp1_{}", "mlp2_{}")
 STYLES: dict[str, dict[str, Style]] = {
     "spikformer": {
         "cifar": Style(_NUMBERED_LAST, _FC, "linear", 0, 0),
+        "events": Style(_NUMBERED_LAST, _FC, mlp_axes=1),
         "other": Style(_NUMBERED_LAST, _FC),
     },
     "spikingformer": {
@@ -46,10 +47,10 @@ _NORM = {
 }
 
 
-def style_of(family: str, *, pooling: str, qkv_bias: bool) -> Style:
-    """The style of a family's published variant: CIFAR models were written apart from the others."""
+def style_of(family: str, *, pooling: str, qkv_bias: bool, channels: int) -> Style:
+    """The style of a family's published variant: each was written apart from the others."""
     if family == "spikformer":
-        return STYLES[family]["cifar" if qkv_bias else "other"]
+        return STYLES[family]["cifar" if qkv_bias else "events" if channels == 2 else "other"]
     if family == "spikingformer":
         return STYLES[family]["cifar" if pooling.count("1") == 2 else "other"]
     return STYLES[family]["other"]
@@ -159,7 +160,7 @@ def export_state(variables: Mapping[str, Any], style: Style, *, depth: int) -> d
             raise ValueError(f"{'/'.join(path)} has no name in the authors' models")
         key = by_path[path]
         axes = style.mlp_axes if ".mlp." in key else style.attention_axes if ".attn." in key else 0
-        state[key] = np.ascontiguousarray(their_layout(np.asarray(array, np.float32), path, axes=axes))
+        state[key] = np.array(their_layout(np.asarray(array, np.float32), path, axes=axes), order="C")
     return state
 
 

@@ -80,12 +80,15 @@ def encode(
     order = None
     seen: Seen = {"blocks": [], "maps": [], "order": [], "kept": {}, "positions": {}}
     for l, block in enumerate(blocks):
-        tokens, attention = block.attention(tokens, train=train, positions=positions if seen["kept"] else None)
+        with jax.named_scope(f"block{l}"):  # profiles and the report of products show these names
+            tokens, attention = block.attention(tokens, train=train, positions=positions if seen["kept"] else None)
         q, k = attention["q"], attention["k"]
-        seen["maps"].append(attention_map(q, k, heads=heads, scale=scale))
+        with jax.named_scope(f"block{l}/map"):
+            seen["maps"].append(attention_map(q, k, heads=heads, scale=scale))
         seen["order"].append(order)
         if l in prune_at and keep_rate < 1:
-            scores = token_scores(metric, tokens=tokens[:, :, anchor:], q=q, k=k, key=jax.random.fold_in(key, l))
+            with jax.named_scope(f"block{l}/scores"):
+                scores = token_scores(metric, tokens=tokens[:, :, anchor:], q=q, k=k, key=jax.random.fold_in(key, l))
             keep = kept_tokens(positions.shape[2], keep_rate)
             index = top_tokens(scores, positions, keep=keep, total=patches, timestep_wise=timestep_wise)
             if slots == "stable":
@@ -96,7 +99,8 @@ def encode(
             index = _beside_anchor(index, anchor=anchor)
             tokens = gather_tokens(tokens, index)
             seen["kept"][l], seen["positions"][l] = index, positions
-        tokens, mlp = block.mlp(tokens, train=train)
+        with jax.named_scope(f"block{l}"):
+            tokens, mlp = block.mlp(tokens, train=train)
         seen["blocks"].append({"attention": attention, "mlp": mlp, "out": tokens})
     return tokens, seen
 

@@ -53,12 +53,18 @@ class Checkpoints:
           accuracy: Test accuracy, by which the best is known; None if it was not measured.
         """
         record = copy.deepcopy(record)  # it is written later, when the caller's may have changed
-        self._manager.save(
-            int(state.step),
-            args=ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(record)),
-            metrics=None if accuracy is None else {"accuracy": accuracy},
-            force=True,
-        )
+        verbosity = logging.get_verbosity()
+        if accuracy is None:
+            logging.set_verbosity(logging.ERROR)  # orbax warns of each checkpoint without a metric
+        try:
+            self._manager.save(
+                int(state.step),
+                args=ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(record)),
+                metrics=None if accuracy is None else {"accuracy": accuracy},
+                force=True,
+            )
+        finally:
+            logging.set_verbosity(verbosity)
 
     def restore(self, template: Any) -> tuple[TrainState, dict[str, Any]] | None:
         """Loads the newest whole checkpoint, to go on from it: newer ones that cannot be read are set aside.

@@ -1,41 +1,117 @@
-"""The importer of the authors' weights."""
+"""Names and layouts of the authors' weights, both ways, on their own state dicts."""
+
+import json
+import pathlib
 
 import numpy as np
 import pytest
 
-from stata_jax.models.authors import import_state, our_path
+from stata_jax.models.authors import STYLES, depth_of, export_state, import_state, key_table, style_of, unused_arrays
+from stata_jax.models.infer import settings_of
+
+FILES = sorted((pathlib.Path(__file__).parents[1] / "fixtures").glob("*.npz"))
+
+
+@pytest.fixture(params=FILES, ids=lambda path: path.stem)
+def published(request):
+    """A state dict of the authors' and what is known of its model."""
+    with np.load(request.param) as arrays:
+        state = {n.removeprefix("state/"): arrays[n] for n in arrays.files if n.startswith("state/")}
+        return state, json.loads(str(arrays["meta"]))
+
+
+def test_the_way_back_gives_the_authors_file(published):
+    state, meta = published
+    told, assumed = settings_of(state, family=meta["family"])
+    style = style_of(
+        meta["family"],
+        pooling=assumed["model.pooling"],
+        qkv_bias=told["model.qkv_bias"],
+        channels=told["data.channels"],
+    )
+    back = export_state(import_state(state, family=meta["family"]), style, depth=meta["depth"])
+    positions = state["pos_embed"].shape[1] if "pos_embed" in state else None
+    unused = unused_arrays(back, style, heads=meta["heads"], positions=positions)
+    assert not back.keys() & unused.keys()
+    assert (back | unused).keys() == state.keys()
+    for name, array in (back | unused).items():
+        assert array.shape == state[name].shape, name
+        assert array.dtype == state[name].dtype, name
+    for name, array in back.items():
+        np.testing.assert_array_equal(array, state[name], err_msg=name)
+    assert set(meta["no_grad_params"]) <= unused.keys()
+
+
+def test_shapes_tell_the_model(published):
+    state, meta = published
+    told, assumed = settings_of(state, family=meta["family"])
+    for key, name in {"dim": "dim", "depth": "depth", "mlp_ratio": "mlp_ratio"}.items():
+        assert told[f"model.{key}"] == meta[name]
+    assert (told["data.channels"], told["data.num_classes"]) == (meta["in_ch"], meta["classes"])
+    assert told["model.neuron"] == meta.get("spike_mode", "lif")
+    assert told.get("model.heads", meta["heads"]) == meta["heads"]
+    assert ("model.heads" in told) == (meta["family"] == "sdt")
+    assert assumed["model.attention_scale"] == meta.get("attn_scale", 0.125)
+    if meta["family"] != "sdt":
+        assert 2 ** assumed["model.pooling"].count("1") == meta["patch"]
 
 
 @pytest.mark.parametrize(
-    ("key", "path"),
+    ("family", "key", "path"),
     [
-        ("patch_embed.block3_conv.weight", "params/stem/conv3/conv/kernel"),
-        ("patch_embed.proj_conv.weight", "params/stem/conv0/conv/kernel"),
-        ("patch_embed.proj4_bn.running_var", "batch_stats/stem/conv4/norm/var"),
-        ("block.11.attn.q_bn.weight", "params/block11/attention/q/norm/scale"),
-        ("block.0.attn.proj_conv.bias", "params/block0/attention/projection/linear/bias"),
-        ("block.0.mlp.mlp2_conv.weight", "params/block0/mlp/down/linear/kernel"),
-        ("head.bias", "params/head/bias"),
+        ("spikingformer", "patch_embed.block3_conv.weight", "params/stem/conv3/conv/kernel"),
+        ("spikingformer", "patch_embed.proj_conv.weight", "params/stem/conv0/conv/kernel"),
+        ("spikingformer", "patch_embed.proj4_bn.running_var", "batch_stats/stem/conv4/norm/var"),
+        ("spikingformer", "block.1.attn.q_bn.weight", "params/block1/attention/q/norm/scale"),
+        ("spikformer", "block.0.attn.proj_linear.bias", "params/block0/attention/projection/linear/bias"),
+        ("spikformer", "patch_embed.rpe_conv.weight", "params/stem/conv4/conv/kernel"),
+        ("sdt", "block.0.mlp.fc2_conv.weight", "params/block0/mlp/down/linear/kernel"),
+        ("sdt", "block.0.attn.talking_heads_lif.w", "params/block0/attention/lif_kv/w"),
+        ("sdt", "head.bias", "params/head/bias"),
     ],
 )
-def test_names(key, path):
-    assert "/".join(our_path(key, family="spikingformer")) == path
+def test_names(family, key, path):
+    table = {}
+    for style in STYLES[family].values():
+        table |= key_table(style, depth=2)
+    assert "/".join(table[key]) == path
 
 
-def test_unused_arrays_have_no_place():
-    for key in ("block.0.norm1.weight", "block.3.norm2.bias", "patch_embed.block0_bn.num_batches_tracked"):
-        assert our_path(key, family="spikingformer") is None
+def test_depth():
+    assert depth_of(["block.0.norm1.weight", "block.11.norm1.weight", "head.bias"]) == 12
+    assert depth_of(["head.bias"]) == 0
 
 
-@pytest.mark.parametrize("key", ["block.0.attn.z_conv.weight", "pos_embed", "head.scale", "patch_embed.block0_bn.mean"])
+@pytest.mark.parametrize(
+    "key", ["block.0.attn.z_conv.weight", "pos_embeds", "head.scale", "patch_embed.block0_bn.mean"]
+)
 def test_unknown_arrays_are_refused(key):
-    with pytest.raises(ValueError, match=key.replace(".", r"\.")):
-        our_path(key, family="spikingformer")
+    with pytest.raises(ValueError, match=f"published spikingformer models: {key}"):
+        import_state({key: np.zeros(3), "head.bias": np.zeros(2)}, family="spikingformer")
 
 
-def test_an_unknown_family_is_refused():
+def test_unknown_families_are_refused():
     with pytest.raises(ValueError, match="resnet"):
         import_state({}, family="resnet")
+    with pytest.raises(ValueError, match="resnet"):
+        settings_of({}, family="resnet")
+
+
+def test_other_weights_are_refused():
+    with pytest.raises(ValueError, match="not the weights of a published sdt model"):
+        settings_of({"head.weight": np.zeros((10, 8))}, family="sdt")
+
+
+def test_variables_without_a_name_are_refused():
+    with pytest.raises(ValueError, match="params/block0/extra has no name"):
+        export_state({"params": {"block0": {"extra": np.zeros(2)}}}, STYLES["sdt"]["other"], depth=1)
+
+
+def test_the_anchor_keeps_its_name():
+    anchor = {"params": {"anchor": np.arange(4, dtype=np.float32)}}
+    state = export_state(anchor, STYLES["sdt"]["other"], depth=0)
+    np.testing.assert_array_equal(state["anchor"], anchor["params"]["anchor"])
+    np.testing.assert_array_equal(import_state(state, family="sdt")["params"]["anchor"], anchor["params"]["anchor"])
 
 
 def test_layouts():

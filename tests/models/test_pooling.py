@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.models.pooling import max_pool
+from stata_jax.models.pooling import max_filter, max_pool
 
 B, H, W, C = 2, 6, 8, 3
 
@@ -76,3 +76,29 @@ def test_bfloat16_stays():
 def test_odd_sizes(shape):
     with pytest.raises(ValueError, match=f"cannot halve images of {shape[1]}x{shape[2]} pixels"):
         max_pool(jnp.zeros(shape))
+
+
+def filter_loop(x, gradient):
+    """The maximum around each pixel, and the gradient of the input: all to the first maximum in row-major order."""
+    out, input_gradient = np.zeros(x.shape), np.zeros(x.shape)
+    for b, row, column, c in np.ndindex(x.shape):
+        places = [
+            (b, i, j, c)
+            for i in range(row - 1, row + 2)
+            for j in range(column - 1, column + 2)
+            if 0 <= i < x.shape[1] and 0 <= j < x.shape[2]
+        ]
+        first = max(places, key=lambda place: x[place])
+        out[b, row, column, c] = x[first]
+        input_gradient[first] += gradient[b, row, column, c]
+    return out, input_gradient
+
+
+@pytest.mark.parametrize("kind", ["distinct", "negative", "spikes", "zeros"])
+def test_max_filter_matches_the_loop(kind):
+    x = images(kind)[:, :5]  # an odd height
+    gradient = np.random.RandomState(1).randn(*x.shape).astype(np.float32)
+    expected, expected_gradient = filter_loop(x, gradient)
+    actual, pull = jax.vjp(max_filter, jnp.asarray(x))
+    np.testing.assert_array_equal(actual, expected)
+    np.testing.assert_allclose(pull(jnp.asarray(gradient))[0], expected_gradient, rtol=1e-5, atol=1e-6)

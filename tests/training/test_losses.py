@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stata_jax.sparsity.alignment import attention_map, inter_alignment, intra_alignment
-from stata_jax.training.losses import stata_loss
+from stata_jax.training.losses import stata_loss, tet_loss
 
 T, B, D, HEADS, SCALE, CLASSES = 2, 3, 4, 2, 0.125, 5
 TOKENS = (6, 6, 4, 4)  # entering each block: block 1 prunes
@@ -43,7 +43,8 @@ def classes():
 
 
 def loss(aux, **changes):
-    options = dict(alpha=0.01, beta=0.02, intra_at=AT, inter_at=AT, intra_time=True, intra_heads=True)
+    options = dict(classification="cross_entropy", tet_means=1.0, tet_lambda=0.001)
+    options |= dict(alpha=0.01, beta=0.02, intra_at=AT, inter_at=AT, intra_time=True, intra_heads=True)
     options |= dict(heads=HEADS, scale=SCALE, match="interpolate", distance="mse") | changes
     logits, targets = (jnp.asarray(x) for x in classes())
     return stata_loss(logits, aux, targets, **options)
@@ -129,3 +130,26 @@ def test_interpolation_does_not_depend_on_the_slots():
     np.testing.assert_allclose(terms["inter"], expected, rtol=1e-6)
     unordered = loss(shuffled | {"order": straight["order"]})[1]["inter"]
     assert abs(float(unordered) - float(expected)) > 1e-4 * float(expected)
+
+
+def test_tet_matches_a_loop():
+    step_logits = np.random.RandomState(2).randn(T, B, CLASSES)
+    _, targets = classes()
+    each = []
+    for t in range(T):
+        rows = step_logits[t] - np.log(np.exp(step_logits[t]).sum(1, keepdims=True))
+        each.append(-np.mean(np.sum(targets * rows, axis=1)))
+    expected = 0.9 * np.mean(each) + 0.1 * np.mean((step_logits - 0.5) ** 2)
+    actual = tet_loss(jnp.asarray(step_logits, jnp.float32), jnp.asarray(targets), means=0.5, lamb=0.1)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
+
+
+def test_tet_takes_the_place_of_the_cross_entropy():
+    aux = seen() | {"step_logits": jnp.asarray(np.random.RandomState(2).randn(T, B, CLASSES), jnp.float32)}
+    total, terms = loss(aux, classification="tet", tet_means=1.0, tet_lambda=0.1)
+    expected = tet_loss(aux["step_logits"], jnp.asarray(classes()[1]), means=1.0, lamb=0.1)
+    np.testing.assert_allclose(terms["tet"], expected, rtol=1e-6)
+    np.testing.assert_allclose(total, expected + 0.01 * terms["intra"] + 0.02 * terms["inter"], rtol=1e-6)
+    assert terms["cross_entropy"] != terms["tet"]
+    with pytest.raises(ValueError, match="unknown loss 'mse'"):
+        loss(aux, classification="mse")

@@ -1,0 +1,130 @@
+"""Which matrix products of a model take spikes, found by running its program equation by equation."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core
+
+SILENT, BINARY, WHOLE, REAL = _KINDS = ("silent", "binary", "whole numbers", "real numbers")
+_PRODUCTS = ("dot_general", "conv_general_dilated")
+# Calls whose program is run here; any other primitive with a program inside must not hold a product.
+_CALLS = ("jit", "pjit", "closed_call", "core_call", "checkpoint", "custom_jvp_call", "custom_vjp_call")
+
+
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """One matrix product or convolution.
+
+    Attributes:
+      name: Where it is, by module names.
+      inputs: What its operands hold, one or two of `BINARY`, `WHOLE`, `REAL` and `SILENT` (all zero); weights are left
+        out.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+
+    @property
+    def spike_driven(self) -> bool:
+        """Whether all inputs are spikes, so that the product is a sum of weights or a count."""
+        return all(kind in (BINARY, SILENT) for kind in self.inputs)
+
+
+def matrix_products(function: Callable[..., Any], weights: Any, *data: Any) -> list[Product]:
+    """Lists every matrix product that a result depends on, with what its inputs hold.
+
+    The function is traced and its program run equation by equation, so that no product can be missed. A product of
+    weights alone is left out.
+
+    Args:
+      function: Takes `weights` and `data` and returns arrays.
+      weights: Pytree of parameters.
+      *data: Everything else, such as a batch of images.
+
+    Returns:
+      The products in the order in which they run.
+
+    Raises:
+      ValueError: If a product is inside a loop or a branch, where its inputs cannot be seen.
+    """
+    closed = jax.make_jaxpr(function)(weights, *data)
+    names: list[str] = []
+
+    @jax.jit
+    def look(weights: list[Any], data: list[Any]) -> list[list[jax.Array]]:
+        found: list[tuple[str, list[jax.Array]]] = []
+        _run(closed, [(leaf, True) for leaf in weights] + [(leaf, False) for leaf in data], found, prefix="")
+        names.extend(name for name, _ in found)
+        return [kinds for _, kinds in found]
+
+    kinds = look(jax.tree.leaves(weights), jax.tree.leaves(data))
+    return [Product(_place(name), tuple(_KINDS[int(k)] for k in each)) for name, each in zip(names, kinds, strict=True)]
+
+
+def _place(scope: str) -> str:
+    """`Spikformer/block0/attention/q/linear` is `block0/attention/q`: without the class, the layer and the einsum."""
+    parts = [part for part in scope.split("/")[1:] if "->" not in part and "." not in part]
+    return "/".join(parts[:-1] if parts[-1:] in (["linear"], ["conv"]) else parts)
+
+
+def kind_of(values: jax.Array) -> jax.Array:
+    """What an array holds, as an index into `SILENT` (all zero), `BINARY` (0 and 1), `WHOLE` and `REAL`."""
+    values = values.astype(jnp.float32)
+    beyond = [values != 0, (values != 0) & (values != 1), values != jnp.round(values)]
+    return sum((jnp.any(each).astype(jnp.int32) for each in beyond), jnp.zeros((), jnp.int32))
+
+
+def _run(
+    closed: core.ClosedJaxpr,
+    inputs: Sequence[tuple[Any, bool]],
+    found: list[tuple[str, list[jax.Array]]],
+    *,
+    prefix: str,
+) -> list[tuple[Any, bool]]:
+    """Runs a program on pairs of a value and whether it follows from weights alone."""
+    jaxpr = closed.jaxpr
+    known: dict[Any, tuple[Any, bool]] = dict(zip(jaxpr.invars, inputs, strict=True))
+    known |= {var: (value, True) for var, value in zip(jaxpr.constvars, closed.consts, strict=True)}
+
+    def read(atom: Any) -> tuple[Any, bool]:
+        return (atom.val, True) if isinstance(atom, core.Literal) else known[atom]
+
+    for equation in _needed(jaxpr):
+        operands = [read(atom) for atom in equation.invars]
+        fixed = all(is_weight for _, is_weight in operands)
+        name, here = equation.primitive.name, f"{prefix}/{equation.source_info.name_stack}".strip("/")
+        inner = [value for value in equation.params.values() if isinstance(value, core.ClosedJaxpr | core.Jaxpr)]
+        if name in _PRODUCTS and not fixed:
+            found.append((here, [kind_of(value) for value, is_weight in operands if not is_weight]))
+        if name in _CALLS and len(inner) == 1 and isinstance(inner[0], core.ClosedJaxpr):
+            results = _run(inner[0], operands, found, prefix=here)
+        else:
+            if any(_holds_product(program) for program in inner):
+                raise ValueError(f"{here}: a matrix product inside {name}, where its inputs cannot be seen")
+            values = equation.primitive.bind(*(value for value, _ in operands), **equation.params)
+            results = [(value, fixed) for value in (values if equation.primitive.multiple_results else [values])]
+        known |= dict(zip(equation.outvars, results, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def _needed(jaxpr: core.Jaxpr) -> list[Any]:
+    """The equations that the results depend on, as a compiler would leave them."""
+    wanted = {var for var in jaxpr.outvars if not isinstance(var, core.Literal)}
+    kept = []
+    for equation in reversed(jaxpr.eqns):
+        if wanted.intersection(equation.outvars):
+            kept.append(equation)
+            wanted |= {atom for atom in equation.invars if not isinstance(atom, core.Literal)}
+    return kept[::-1]
+
+
+def _holds_product(program: Any) -> bool:
+    jaxpr = program.jaxpr if isinstance(program, core.ClosedJaxpr) else program
+    for equation in jaxpr.eqns:
+        inner = [value for value in equation.params.values() if isinstance(value, core.ClosedJaxpr | core.Jaxpr)]
+        if equation.primitive.name in _PRODUCTS or any(map(_holds_product, inner)):
+            return True
+    return False

@@ -1,0 +1,84 @@
+"""Lists the matrix products that take other input than spikes: `python -m stata_jax.purity --config=configs/digits.py`.
+
+For each family, dense and at the config's keep rate.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from stata_jax import cli, config
+
+_IMAGES = 16
+
+
+def measure(settings: ConfigDict) -> list[Any]:
+    """Looks at what goes into each matrix product of a config's model while it runs on training images.
+
+    The weights are those of the start, normalised by the batch as in training, so that neurons fire.
+
+    Args:
+      settings: A checked config.
+
+    Returns:
+      A `Product` for each product that the logits depend on, in their order.
+    """
+    import jax
+
+    from stata_jax import build
+    from stata_jax.analysis.purity import matrix_products
+
+    model = build.model(settings)
+    images = build.source(settings).train_batch(0, 0)["image"][:_IMAGES]
+    variables = jax.jit(model.init)(jax.random.key(settings.seed), images)
+
+    def logits(variables: Any, images: jax.Array) -> jax.Array:
+        (values, _), _ = model.apply(variables, images, train=True, mutable=["batch_stats"])
+        return values
+
+    return matrix_products(logits, variables, images)
+
+
+def report(settings: ConfigDict) -> str:
+    """The lists of all families, dense and at the config's keep rate, as text."""
+    from stata_jax.models.registry import FAMILIES
+
+    lines = []
+    for family in FAMILIES:
+        for keep_rate in dict.fromkeys((1.0, settings.sparsity.keep_rate)):
+            changes = {"model.family": family, "sparsity.keep_rate": keep_rate}
+            if keep_rate == 1:
+                changes["sparsity.anchor"] = False
+            changed = config.apply_overrides(settings, changes)
+            config.check(changed)
+            products = measure(changed)
+            other = [product for product in products if not product.spike_driven]
+            share = f"{len(other)} of {len(products)} products take other input than spikes"
+            lines.append(f"{family}, keep rate {keep_rate:g}: {share}")
+            lines += [f"  {product.name:<28} {' x '.join(product.inputs)}" for product in other]
+            silent = [product.name for product in products if "silent" in product.inputs]
+            if silent:
+                lines.append(f"  (no input at all on these images: {', '.join(silent)})")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code, see `cli.run`."""
+    return cli.run(_report, argv, interrupted="interrupted")
+
+
+def _report(argv: Sequence[str]) -> None:
+    description = "List the matrix products that take other input than spikes."
+    parser = cli.Parser(prog="python -m stata_jax.purity", description=description)
+    parser.add_argument("--config", metavar="FILE[:VARIANT]", help="the config, e.g. configs/digits.py (needed)")
+    flags, flag_overrides = cli.parse(parser, argv, required="config")
+    settings = config.load(flags.config)
+    settings = config.apply_overrides(settings, config.parse_overrides(settings, flag_overrides))
+    config.check(settings)
+    print(report(settings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""Reading files of weights: wrappings, prefixes, formats and damage."""
+
+import argparse
+import sys
+import types
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from stata_jax.models.state_files import StateFileError, read_state, write_safetensors
+
+STATE = {"head.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "w": np.array(0.5, np.float32)}
+
+
+def assert_same(ours):
+    assert ours.keys() == STATE.keys()
+    for name, array in STATE.items():
+        np.testing.assert_array_equal(ours[name], array)
+        assert ours[name].shape == array.shape
+
+
+def test_npz(tmp_path):
+    np.savez(tmp_path / "a.npz", **STATE)
+    assert_same(read_state(tmp_path / "a.npz"))
+
+
+def test_safetensors_there_and_back(tmp_path):
+    write_safetensors(STATE, tmp_path / "new" / "a.safetensors")
+    assert_same(load_file(tmp_path / "new" / "a.safetensors"))
+    assert_same(read_state(tmp_path / "new" / "a.safetensors"))
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.safetensors"]
+
+
+def test_the_prefix_of_parallel_training_is_dropped(tmp_path):
+    save_file({f"module.{name}": array for name, array in STATE.items()}, tmp_path / "a.safetensors")
+    assert_same(read_state(tmp_path / "a.safetensors"))
+
+
+class FakeTorch(types.ModuleType):
+    """What is used of torch, so that the calls can be seen where it is not installed."""
+
+    def __init__(self, content):
+        super().__init__("torch")
+        self.content, self.calls, self.safe = content, [], []
+        self.serialization = types.SimpleNamespace(safe_globals=self._safe_globals)
+
+    def _safe_globals(self, classes):
+        self.safe += classes
+        import contextlib
+
+        return contextlib.nullcontext()
+
+    def load(self, path, **options):
+        self.calls.append(options)
+        if isinstance(self.content, Exception):
+            raise self.content
+        return self.content
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model", None])
+def test_pth_files_are_read_without_running_code(key, tmp_path, monkeypatch):
+    wrapped = STATE if key is None else {"epoch": 3, key: {f"module.{name}": array for name, array in STATE.items()}}
+    torch = FakeTorch(wrapped)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    (tmp_path / "a.pth.tar").write_bytes(b"")
+    assert_same(read_state(tmp_path / "a.pth.tar"))
+    assert torch.calls == [{"map_location": "cpu", "weights_only": True}]
+    assert torch.safe == [argparse.Namespace]
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model", None])
+def test_pth_files_of_torch_itself(key, tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is an extra")
+    state = {f"module.{name}": torch.from_numpy(array) for name, array in STATE.items()}
+    content = state if key is None else {"epoch": 3, "args": argparse.Namespace(lr=0.1), key: state}
+    torch.save(content, tmp_path / "a.pth.tar")
+    assert_same(read_state(tmp_path / "a.pth.tar"))
+
+
+def test_pth_files_without_torch(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (tmp_path / "a.pth").write_bytes(b"")
+    with pytest.raises(StateFileError, match="needs PyTorch to be read: pip install torch"):
+        read_state(tmp_path / "a.pth")
+
+
+def test_mistakes_are_one_sentence(tmp_path, monkeypatch):
+    with pytest.raises(StateFileError, match="there is no file"):
+        read_state(tmp_path / "missing.npz")
+    for name in ("a.npz", "a.safetensors"):
+        (tmp_path / name).write_bytes(b"no such format")
+        with pytest.raises(StateFileError, match=f"{name} cannot be read as"):
+            read_state(tmp_path / name)
+    monkeypatch.setitem(sys.modules, "torch", FakeTorch(RuntimeError("damaged\nand more")))
+    (tmp_path / "a.pth").write_bytes(b"")
+    with pytest.raises(StateFileError, match=r"cannot be read by torch.load: damaged$"):
+        read_state(tmp_path / "a.pth")
+    monkeypatch.setitem(sys.modules, "torch", FakeTorch({"epoch": 3}))
+    with pytest.raises(StateFileError, match="holds no weights, but epoch"):
+        read_state(tmp_path / "a.pth")

@@ -1,0 +1,138 @@
+"""From an authors' file to a folder like that of a run, what such a folder is good for, and the way back."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from stata_jax import config, convert, evaluate, reuse
+from stata_jax.models.authors import STYLES, export_state
+from stata_jax.models.registry import FAMILIES
+
+SIZE = {"dim": 16, "depth": 2, "heads": 2, "num_classes": 10, "timesteps": 2}
+
+
+@pytest.fixture(scope="module")
+def state():
+    """Weights of a small SDT for grey images of ten classes under the authors' names."""
+    model = FAMILIES["sdt"](**SIZE)
+    images = jax.ShapeDtypeStruct((1, 32, 32, 1), np.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+    random = np.random.default_rng(0)
+    variables = jax.tree.map(lambda leaf: random.uniform(0.1, 1, leaf.shape).astype(np.float32), shapes)
+    return export_state(variables, STYLES["sdt"]["other"], depth=2)
+
+
+def save(state, path):
+    np.savez(path, **state)
+    return path
+
+
+def convert_it(*more):
+    return convert.main(["--family=sdt", *map(str, more)])
+
+
+@pytest.fixture(scope="module")
+def folder(state, tmp_path_factory):
+    tmp = tmp_path_factory.mktemp("converted")
+    path = save({f"module.{name}": array for name, array in state.items()}, tmp / "sdt.best.npz")
+    assert convert_it(f"--input={path}", f"--output={tmp / 'run'}", "--heads=2", "--timesteps=2") == 0
+    return tmp / "run"
+
+
+def test_the_config_says_what_the_shapes_tell(folder):
+    settings = reuse.read_settings(folder)
+    model = settings.model
+    assert settings.name == "sdt"
+    assert (model.family, model.dim, model.depth, model.heads, model.timesteps) == ("sdt", 16, 2, 2, 2)
+    assert (model.pooling, model.neuron, settings.data.channels, settings.data.num_classes) == ("0011", "lif", 1, 10)
+    assert (settings.sparsity.keep_rate, settings.sparsity.anchor, settings.align.alpha) == (1.0, False, 0.0)
+    config.check(settings)
+
+
+def test_the_result_evaluates(folder):
+    overrides = {"data.test_examples": 12, "eval.batch_size": 6}
+    accuracy = evaluate.evaluate(folder, overrides=overrides)
+    assert accuracy["images"] == 12 and accuracy["step"] == 0 and np.isfinite(accuracy["loss"])
+
+
+def test_the_way_back_gives_the_same_arrays(folder, state, tmp_path, capsys):
+    target = tmp_path / "back.safetensors"
+    assert convert.main([f"--input={folder}", f"--output={target}", "--to=safetensors"]) == 0
+    back = load_file(target)
+    for name, array in state.items():
+        np.testing.assert_array_equal(back[name], array, err_msg=name)
+    extra = {name.partition(".attn.")[2] or name.rpartition(".")[2] for name in back.keys() - state.keys()}
+    assert extra == {"talking_heads.weight", "num_batches_tracked"} | {
+        f"{name}_bn.num_batches_tracked" for name in ("q", "k", "v", "proj")
+    }
+    assert f"of step 0 to {target}, under the authors' names" in capsys.readouterr().out
+
+
+def test_an_anchor_goes_along(state, tmp_path, capsys):
+    path = save(state | {"anchor": np.ones(16, np.float32)}, tmp_path / "a.npz")
+    assert convert_it(f"--input={path}", f"--output={tmp_path / 'run'}", "--heads=2", "--timesteps=2") == 0
+    assert reuse.read_settings(tmp_path / "run").sparsity.anchor
+    assert (
+        convert.main([f"--input={tmp_path / 'run'}", f"--output={tmp_path / 'b.safetensors'}", "--to=safetensors"]) == 0
+    )
+    np.testing.assert_array_equal(load_file(tmp_path / "b.safetensors")["anchor"], 1)
+    assert "the anchor as 'anchor'" in capsys.readouterr().out
+
+
+def without(state, *names):
+    return {name: array for name, array in state.items() if name not in names}
+
+
+@pytest.mark.parametrize(
+    ("change", "flags", "message"),
+    [
+        (lambda s: without(s, "block.1.attn.q_conv.weight"), [], "block.1.attn.q_conv.weight is missing"),
+        (lambda s: without(s, "head.weight"), [], "not the weights of a published sdt model"),
+        (lambda s: s | {"block.0.attn.x_conv.weight": np.zeros(2)}, [], "sdt models: block.0.attn.x_conv.weight"),
+        (lambda s: s | {"head.bias": np.zeros(3)}, [], "head.bias gives (3,) where the model has (10,)"),
+        (lambda s: s, ["--family=vit"], "--family is 'vit', but it must be one of spikformer, spikingformer, sdt"),
+        (lambda s: s, ["--heads=3"], "model.heads is 3, but it must divide model.dim, 16"),
+        (lambda s: s, ["--config.model.dimm=3"], "model.dim"),
+        (lambda s: s, ["--to=onnx"], "--to is 'onnx', but it must be orbax or safetensors"),
+    ],
+)
+def test_mistakes_are_one_sentence(state, tmp_path, capsys, change, flags, message):
+    path = save(change(state), tmp_path / "a.npz")
+    code = convert_it(f"--input={path}", f"--output={tmp_path / 'run'}", "--heads=2", "--timesteps=2", *flags)
+    error = capsys.readouterr().err
+    assert code == 2 and message in error and error.count("\n") == 1
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_what_the_shapes_do_not_tell_is_asked_for(state, tmp_path, capsys):
+    path = save(state, tmp_path / "a.npz")
+    assert convert_it(f"--input={path}", f"--output={tmp_path / 'run'}", "--timesteps=2") == 2
+    assert "do not tell model.heads: give --heads=N" in capsys.readouterr().err
+    assert convert_it(f"--input={path}", f"--output={tmp_path / 'run'}", "--heads=2") == 2
+    assert "do not tell model.timesteps: give --timesteps=N" in capsys.readouterr().err
+
+
+def test_missing_flags_and_files(tmp_path, folder, capsys):
+    for argv, message in (
+        ([], "--input is missing"),
+        (["--input=a.npz"], "--output is missing"),
+        (["--input=a.npz", "--output=b"], "--family is missing"),
+        (["--input=a.npz", f"--output={tmp_path}", "--family=sdt"], "there is no file"),
+        (["--input=a.npz", f"--output={folder}", "--family=sdt"], "holds a run already"),
+        ([f"--input={tmp_path}", "--output=b", "--to=safetensors"], "holds no run"),
+        ([f"--input={folder}", "--output=b", "--to=safetensors", "--step=7"], "no checkpoint of step 7"),
+    ):
+        assert convert.main(argv) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_other_data_than_the_digits_is_left_open(state, tmp_path, capsys):
+    color = state | {"patch_embed.proj_conv.weight": np.ones((2, 3, 3, 3), np.float32)}
+    path = save(color, tmp_path / "a.npz")
+    assert convert_it(f"--input={path}", f"--output={tmp_path / 'run'}", "--heads=2", "--timesteps=2") == 0
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["data"]["source"] == "none"
+    with pytest.raises(config.ConfigError, match="name a source, for example"):
+        evaluate.evaluate(tmp_path / "run")

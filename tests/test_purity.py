@@ -1,0 +1,43 @@
+"""The report of products that take other input than spikes."""
+
+import pathlib
+
+from stata_jax import purity
+from stata_jax.analysis.purity import Product
+
+CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
+
+
+def test_the_report_lists_all_families_dense_and_pruned(monkeypatch, capsys):
+    asked = []
+
+    def measure(settings):
+        asked.append((settings.model.family, settings.sparsity.keep_rate, settings.sparsity.anchor))
+        return [
+            Product("stem/conv0", ("real numbers",)),
+            Product("block0/mlp/up", ("binary",)),
+            Product("block0/attention/value", ("silent", "binary")),
+        ]
+
+    monkeypatch.setattr(purity, "measure", measure)
+    assert purity.main([f"--config={CONFIG}", "--config.sparsity.keep_rate=0.4"]) == 0
+    families = ("spikformer", "spikingformer", "sdt")
+    assert asked == [(family, *pruned) for family in families for pruned in ((1.0, False), (0.4, True))]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [
+        "spikformer, keep rate 1: 1 of 3 products take other input than spikes",
+        "  stem/conv0                   real numbers",
+        "  (no input at all on these images: block0/attention/value)",
+    ]
+    assert len(lines) == 18
+
+
+def test_it_measures_the_model_of_a_config():
+    from stata_jax import config
+
+    size = {"model.family": "sdt", "model.dim": 16, "model.heads": 2, "model.depth": 1, "sparsity.prune_at": (0,)}
+    align = {"align.intra_at": (0,), "align.inter_at": (0,), "train.batch_size": 4}
+    products = purity.measure(config.load(CONFIG, size | align))
+    names = [product.name for product in products]
+    assert names[0] == "stem/conv0" and names[-1] == "head" and "block0/scores" in names
+    assert products[0].inputs == ("real numbers",)
