@@ -1,0 +1,271 @@
+"""Times training and inference of a published model, dense against pruned, in one run on one machine.
+
+python -m stata_jax.benchmark --model=spikingformer_4_384 --keep_rates=1,0.2 --batch_size=16
+"""
+
+import pathlib
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import common
+from stata_jax import cli, config
+
+ConfigError = config.ConfigError
+MODES = ("train", "infer")
+
+
+def settings_for(name: str, *, keep_rate: float, batch_size: int, overrides: Mapping[str, object]) -> ConfigDict:
+    """The config of a published model for one keep rate; at 1 it has no anchor and no alignment.
+
+    Args:
+      name: A name of `registry.PUBLISHED`.
+      keep_rate: gamma.
+      batch_size: Images a step.
+      overrides: Further values by dotted key.
+
+    Returns:
+      A checked config.
+
+    Raises:
+      ConfigError: If there is no such model, or a value is impossible.
+    """
+    from stata_jax.models.registry import PUBLISHED
+
+    if name not in PUBLISHED:
+        raise ConfigError(f"--model is {name!r}, but it must be one of {', '.join(PUBLISHED)}")
+    entry = PUBLISHED[name]
+    values: dict[str, object] = {f"model.{key}": value for key, value in entry["settings"].items()}
+    values |= {
+        "name": name,
+        "model.family": entry["family"],
+        "data.source": "none",
+        "data.image_size": entry["input"][-2],
+        "data.channels": entry["input"][-1],
+        "data.num_classes": entry["classes"],
+        "sparsity.keep_rate": keep_rate,
+        "train.batch_size": batch_size,
+    }
+    if keep_rate == 1:
+        values |= {"sparsity.anchor": False, "align.alpha": 0.0, "align.beta": 0.0}
+    settings = config.apply_overrides(common.get_config(), values | dict(overrides))
+    config.check(settings)
+    return settings
+
+
+def prepare(settings: ConfigDict, mode: str) -> tuple[Callable[[], Any], dict[str, Any]]:
+    """Compiles one program on random images.
+
+    Args:
+      settings: A checked config.
+      mode: `train` for a whole training step with its update, `infer` for the logits.
+
+    Returns:
+      A call that runs it once, and what is known of it: `compile_s`, the compiler's account and the tokens per block.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from stata_jax import build
+    from stata_jax.analysis.profiling import compiler_account
+    from stata_jax.training import parallel
+    from stata_jax.training.state import create_state
+    from stata_jax.training.step import train_step
+
+    data, batch_size = settings.data, settings.train.batch_size
+    shape: tuple[int, ...] = (batch_size, data.image_size, data.image_size, data.channels)
+    if data.channels == 2:  # a recording
+        shape = (settings.model.timesteps, *shape)
+    images = jax.random.uniform(jax.random.key(1), shape, jnp.float32)
+    optimizer, _ = build.optimizer(settings, steps_per_epoch=1)
+    template = jax.ShapeDtypeStruct((1, *shape[1:]) if len(shape) == 4 else shape, jnp.float32)
+    state = create_state(build.model(settings), optimizer, template, key=jax.random.key(0))
+    if mode == "infer":
+        model = build.model(settings)
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        program = jax.jit(lambda variables, images: model.apply(variables, images)[0])
+        begin = time.perf_counter()
+        infer = program.lower(variables, images).compile()
+        facts = {"compile_s": time.perf_counter() - begin, **compiler_account(infer)}
+        return lambda: infer(variables, images), facts
+
+    def step(state: Any, batch: Any, key: jax.Array) -> Any:
+        return train_step(
+            state,
+            batch,
+            key,
+            model=build.model(settings, axis_name=parallel.AXIS),
+            optimizer=optimizer,
+            objective=build.objective(settings),
+            num_classes=data.num_classes,
+            label_smoothing=settings.augment.label_smoothing,
+            mixup_alpha=0.0,
+            axis_name=parallel.AXIS,
+        )
+
+    label = jax.random.randint(jax.random.key(2), (batch_size,), 0, data.num_classes)
+    batch = {"image": images[None], "label": label[None]}
+    mapped = jax.pmap(
+        step, axis_name=parallel.AXIS, in_axes=(0, 0, None), donate_argnums=(0,), devices=jax.local_devices()[:1]
+    )
+    held = [jax.tree.map(lambda leaf: leaf[None], state)]
+    key = jax.random.key(3)
+    begin = time.perf_counter()
+    train = mapped.lower(held[0], batch, key).compile()
+    facts = {"compile_s": time.perf_counter() - begin, **compiler_account(train)}
+
+    def run() -> Any:
+        held[0], metrics = train(held[0], batch, key)  # the old state's memory is given away
+        return metrics["loss"]
+
+    return run, facts
+
+
+def measure(
+    name: str,
+    *,
+    keep_rates: Sequence[float],
+    batch_size: int,
+    rounds: int,
+    modes: Sequence[str] = MODES,
+    overrides: Mapping[str, object] | None = None,
+) -> dict[str, Any]:
+    """Times one model at several keep rates, in turns.
+
+    Args:
+      name: A published model.
+      keep_rates: The first is what the others are compared with.
+      batch_size: Images a step.
+      rounds: How often each program is timed.
+      modes: `train`, `infer` or both.
+      overrides: Further config values by dotted key.
+
+    Returns:
+      JSON values: the machine, and a row for each mode and keep rate with times in seconds and memory in bytes.
+
+    Raises:
+      ConfigError: For an unknown model or mode, or an impossible value.
+    """
+    for mode in modes:
+        if mode not in MODES:
+            raise ConfigError(f"--modes names {mode!r}, but it must be train, infer or both")
+    import jax
+
+    from stata_jax.analysis.profiling import device_peak_bytes, time_alternately
+    from stata_jax.training import compilation
+
+    given: dict[str, Any] = {"batch_size": batch_size, "overrides": overrides or {}}
+    configs = {rate: settings_for(name, keep_rate=rate, **given) for rate in keep_rates}
+    compilation.use_cache()
+    rows: list[dict[str, Any]] = []
+    for mode in modes:
+        calls, facts = {}, {}
+        for rate, settings in configs.items():
+            print(f"compiling {mode} at keep rate {rate:g} ...", flush=True)
+            calls[f"{rate:g}"], facts[rate] = prepare(settings, mode)
+        print(f"timing {mode}, {rounds} rounds ...", flush=True)
+        timings = time_alternately(calls, rounds=rounds)
+        first = len(rows)
+        for rate in keep_rates:
+            timing = timings[f"{rate:g}"]
+            rows.append(
+                {
+                    "mode": mode,
+                    "keep_rate": rate,
+                    "step_s": timing.median,
+                    "spread_s": timing.spread,
+                    "images_per_s": batch_size / timing.median,
+                    **facts[rate],
+                }
+            )
+        base = rows[first]
+        for row in rows[first:]:
+            row["speed_up"] = base["step_s"] / row["step_s"]
+            row["memory_share"] = None if row["peak_bytes"] is None else row["peak_bytes"] / base["peak_bytes"]
+    return {
+        "model": name,
+        "batch_size": batch_size,
+        "rounds": rounds,
+        "image_size": configs[keep_rates[0]].data.image_size,
+        "timesteps": configs[keep_rates[0]].model.timesteps,
+        "dtype": configs[keep_rates[0]].model.dtype,
+        "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
+        "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
+        "jax": jax.__version__,
+        "device_peak_bytes": device_peak_bytes(),
+        "rows": rows,
+    }
+
+
+def as_markdown(result: Mapping[str, Any]) -> str:
+    """The result as a table."""
+    lines = [
+        f"{result['model']}, batch {result['batch_size']}, {result['image_size']}x{result['image_size']}, "
+        f"T {result['timesteps']}, {result['dtype']}; {result['device']}, jax {result['jax']}, "
+        f"median of {result['rounds']} calls",
+        "",
+        "| | keep rate | step | images/s | speed-up | compile | FLOPs | temporary memory | all memory | share |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        cells = [
+            row["mode"],
+            f"{row['keep_rate']:g}",
+            f"{1000 * row['step_s']:.0f} ± {1000 * row['spread_s']:.0f} ms",
+            f"{row['images_per_s']:.1f}",
+            f"x{row['speed_up']:.2f}",
+            f"{row['compile_s']:.1f} s",
+            "?" if row["flops"] is None else f"{row['flops'] / 1e9:.1f} G",
+            "?" if row["temp_bytes"] is None else f"{row['temp_bytes'] / 1e6:.0f} MB",
+            "?" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e6:.0f} MB",
+            "?" if row["memory_share"] is None else f"{100 * row['memory_share']:.0f} %",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code, see `cli.run`."""
+    return cli.run(_benchmark, argv, interrupted="interrupted")
+
+
+def _benchmark(argv: Sequence[str]) -> None:
+    description = "Time training and inference of a published model, dense against pruned."
+    parser = cli.Parser(prog="python -m stata_jax.benchmark", description=description)
+    parser.add_argument("--model", metavar="NAME", help="a published model, e.g. spikingformer_4_384 (needed)")
+    parser.add_argument("--keep_rates", metavar="LIST", default="1,0.2", help="the first is the base (default: 1,0.2)")
+    parser.add_argument("--batch_size", metavar="N", type=int, default=16, help="images a step (default: 16)")
+    parser.add_argument("--rounds", metavar="N", type=int, default=10, help="timed calls of each (default: 10)")
+    parser.add_argument("--modes", metavar="LIST", default="train,infer", help="train, infer or both (default)")
+    parser.add_argument("--output", metavar="DIR", help="where to leave benchmark.json and benchmark.md")
+    flags, flag_overrides = cli.parse(parser, argv, required="model")
+    try:
+        keep_rates = [float(rate) for rate in flags.keep_rates.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--keep_rates is {flags.keep_rates!r}, but it must be numbers such as 1,0.2") from error
+    if flags.rounds < 1:
+        raise ConfigError(f"--rounds is {flags.rounds}, but it must be at least 1")
+    result = measure(
+        flags.model,
+        keep_rates=keep_rates,
+        batch_size=flags.batch_size,
+        rounds=flags.rounds,
+        modes=flags.modes.split(","),
+        overrides=config.parse_overrides(common.get_config(), flag_overrides),
+    )
+    print(as_markdown(result))
+    if flags.output is not None:
+        from stata_jax.training.metrics import write_json
+
+        folder = pathlib.Path(flags.output).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "benchmark.json", result)
+        (folder / "benchmark.md").write_text(as_markdown(result) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

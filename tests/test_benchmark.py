@@ -1,0 +1,68 @@
+"""The benchmark command: what it times, the ratios of its table, and mistakes."""
+
+import json
+
+import pytest
+
+from stata_jax import benchmark, config
+from stata_jax.analysis.profiling import Timing
+
+SMALL = ["--config.model.dim=16", "--config.model.heads=2", "--config.data.image_size=16"]
+
+
+def test_ratios_of_the_table(monkeypatch, tmp_path, capsys):
+    """With calls that are not run, so that every number is known."""
+    from stata_jax.analysis import profiling
+
+    asked = []
+
+    def prepare(settings, mode):
+        rate = settings.sparsity.keep_rate
+        asked.append((mode, rate, settings.sparsity.anchor, settings.align.alpha))
+        facts = {"compile_s": 1.0, "flops": int(4e9), "temp_bytes": int(rate * 1e9), "peak_bytes": int(rate * 2e9)}
+        return lambda: None, facts
+
+    monkeypatch.setattr(benchmark, "prepare", prepare)
+    timings = {"1": Timing((0.3, 0.4, 0.5)), "0.2": Timing((0.2, 0.2, 0.2))}
+    monkeypatch.setattr(profiling, "time_alternately", lambda calls, rounds: {name: timings[name] for name in calls})
+    assert benchmark.main(["--model=spikingformer_4_384", "--batch_size=8", f"--output={tmp_path}"]) == 0
+    assert asked == [
+        (mode, *pruned) for mode in ("train", "infer") for pruned in ((1.0, False, 0.0), (0.2, True, 0.01))
+    ]
+    table = capsys.readouterr().out
+    assert "| train | 1 | 400 ± 50 ms | 20.0 | x1.00 | 1.0 s | 4.0 G | 1000 MB | 2000 MB | 100 % |" in table
+    assert "| train | 0.2 | 200 ± 0 ms | 40.0 | x2.00 | 1.0 s | 4.0 G | 200 MB | 400 MB | 20 % |" in table
+    assert (tmp_path / "benchmark.md").read_text().strip() in table
+    result = json.loads((tmp_path / "benchmark.json").read_text())
+    assert result["model"] == "spikingformer_4_384" and len(result["rows"]) == 4
+
+
+def test_a_real_run(capsys):
+    flags = ["--model=sdt_2_256", "--rounds=2", "--batch_size=2", "--keep_rates=0.2", *SMALL]
+    assert benchmark.main(flags) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[:2] for line in lines if "ms" in line] == [["| train", "0.2"], ["| infer", "0.2"]]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "--model is missing"),
+        (["--model=resnet"], "--model is 'resnet', but it must be one of spikformer_4_384"),
+        (["--model=sdt_2_256", "--keep_rates=a"], "--keep_rates is 'a'"),
+        (["--model=sdt_2_256", "--keep_rates=0"], "sparsity.keep_rate is 0.0"),
+        (["--model=sdt_2_256", "--rounds=0"], "--rounds is 0"),
+        (["--model=sdt_2_256", "--modes=fly"], "--modes names 'fly'"),
+        (["--model=sdt_2_256", "--batch_size=0"], "train.batch_size is 0"),
+    ],
+)
+def test_mistakes_are_one_sentence(flags, message, capsys):
+    assert benchmark.main(flags) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_events_come_as_recordings():
+    settings = benchmark.settings_for("spikformer_2_256_dvs", keep_rate=1.0, batch_size=2, overrides={})
+    assert (settings.data.channels, settings.data.image_size, settings.model.timesteps) == (2, 128, 16)
+    config.check(settings)
