@@ -28,7 +28,7 @@ def get_config(variant: str = "stata") -> ConfigDict:
     config.name = "digits" if variant == "stata" else f"digits_{variant}"
 
     config.data.digits.size = 14
-    config.data.digits.clutter = 12
+    config.data.digits.clutter = 10
 
     config.model.dim = 64
     config.model.depth = 2
@@ -44,7 +44,7 @@ def get_config(variant: str = "stata") -> ConfigDict:
     config.sparsity.slots = "stable"
 
     config.train.batch_size = 32
-    config.train.epochs = 7
+    config.train.epochs = 8
     config.train.learning_rate = 4e-3
     config.train.warmup_epochs = 0.5
 
