@@ -7,6 +7,7 @@ options, and `--config.KEY=VALUE` goes to every run.
 import argparse
 import itertools
 import json
+import math
 import pathlib
 import statistics
 import subprocess
@@ -38,8 +39,8 @@ def row(family: str, variant: str, folder: pathlib.Path) -> str | None:
         ", ".join(f"{value:.1f}" for value in top1),
         f"{statistics.mean(top1):.1f}{spread} %",
         f"{statistics.mean(100 * run['top5'] for run in runs):.1f} %",
-        f"{1000 * statistics.median(run['step_s'] for run in runs):.0f} ms",
-        f"{runs[0]['peak_bytes'] / 1e6:.0f} MB",
+        f"{1000 * statistics.median(run['step_s'] or math.nan for run in runs):.0f} ms",
+        f"{(runs[0]['peak_bytes'] or math.nan) / 1e6:.0f} MB",
         f"{runs[0]['macs'] / 1e6:.1f} M",
     ]
     return f"| {' | '.join(cells)} |"

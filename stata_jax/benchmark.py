@@ -12,7 +12,6 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import common
 from stata_jax import cli, config
 
 ConfigError = config.ConfigError
@@ -52,7 +51,7 @@ def settings_for(name: str, *, keep_rate: float, batch_size: int, overrides: Map
     }
     if keep_rate == 1:
         values |= {"sparsity.anchor": False, "align.alpha": 0.0, "align.beta": 0.0}
-    settings = config.apply_overrides(common.get_config(), values | dict(overrides))
+    settings = config.apply_overrides(config.defaults(), values | dict(overrides))
     config.check(settings)
     return settings
 
@@ -255,7 +254,7 @@ def _benchmark(argv: Sequence[str]) -> None:
         batch_size=flags.batch_size,
         rounds=flags.rounds,
         modes=flags.modes.split(","),
-        overrides=config.parse_overrides(common.get_config(), flag_overrides),
+        overrides=config.parse_overrides(config.defaults(), flag_overrides),
     )
     print(as_markdown(result))
     if flags.output is not None:

@@ -26,6 +26,7 @@ __all__ = [
     "ConfigError",
     "apply_overrides",
     "check",
+    "defaults",
     "from_json",
     "load",
     "parse_overrides",
@@ -153,8 +154,12 @@ def from_json(text: str, base: ConfigDict | None = None) -> ConfigDict:
         raise ConfigError(f"the saved config is not valid JSON: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"the saved config must be a JSON object, not a {type(values).__name__}")
-    base = load(_ROOT / "configs" / "common.py") if base is None else base
-    return apply_overrides(base, dict(_leaves(values)))
+    return apply_overrides(defaults() if base is None else base, dict(_leaves(values)))
+
+
+def defaults() -> ConfigDict:
+    """The config of `configs/common.py`."""
+    return load(_ROOT / "configs" / "common.py")
 
 
 def prepare_workdir(path: str | os.PathLike[str]) -> pathlib.Path:

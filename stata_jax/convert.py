@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from configs import common
 from stata_jax import cli, config, reuse
 
 ConfigError = config.ConfigError
@@ -54,7 +53,7 @@ def import_checkpoint(
 
     if family not in STYLES:
         raise ConfigError(f"--family is {family!r}, but it must be one of {', '.join(STYLES)}")
-    if (folder / "config.json").exists():
+    if (folder / "config.json").exists() or (folder / "checkpoints").exists():
         raise ConfigError(f"{folder} holds a run already: name another folder with --output")
     try:
         state = read_state(source)
@@ -66,37 +65,42 @@ def import_checkpoint(
         raise ConfigError(f"{source}: {error}") from error
     asked = {"model.heads": heads, "model.timesteps": timesteps}
     given = {key: value for key, value in asked.items() if value is not None} | dict(overrides or {})
+    for key, value in given.items():
+        if key in told and told[key] != value:
+            raise ConfigError(f"{key} is {value}, but the weights of {source} tell {told[key]}")
     values = {**_dense(source, told), **assumed, **told, **given}
     for key, hint in {"model.heads": "12 in the CIFAR models of width 384", "model.timesteps": "4 for images"}.items():
         if key not in values:
             flag = key.removeprefix("model.")
             raise ConfigError(f"the shapes do not tell {key}: give --{flag}=N (published: {hint})")
-    settings = config.apply_overrides(common.get_config(), values)
+    settings = config.apply_overrides(config.defaults(), values)
     config.check(settings)
-    _check_shapes(variables, settings, source)
+    _check_shapes(state, variables, settings, source)
 
     import jax.numpy as jnp
 
-    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-    checkpoints = Checkpoints(folder / "checkpoints")
+    checkpoints = Checkpoints(config.prepare_workdir(folder) / "checkpoints")
     record = {"converted_from": source.name}
     whole = TrainState(jnp.zeros((), jnp.int32), variables["params"], variables["batch_stats"], {})
     checkpoints.save(whole, record, accuracy=None)
     checkpoints.close()
     write_json(folder / "config.json", settings.to_dict())
-    shown = ", ".join(f"{key}={settings[key]}" for key in {**told, **given})
-    guessed = ", ".join(f"{key}={settings[key]}" for key in assumed if key not in given)
-    print(f"the weights tell: {shown}")
-    print(f"assumed, as in the published models (--config.KEY=VALUE changes it): {guessed}")
+    assumed = {key: value for key, value in assumed.items() if key not in given}
+    for title, part in {
+        "the weights tell": told,
+        "you say": given,
+        "assumed, as in the published models (--config.KEY=VALUE changes it)": assumed,
+    }.items():
+        print(f"{title}: {', '.join(f'{key}={settings[key]}' for key in part)}")
     return settings
 
 
 def _dense(source: pathlib.Path, told: Mapping[str, Any]) -> dict[str, object]:
     """What the config of a model without STATA, trained elsewhere, has in common."""
-    name = source.name.split(".")[0].strip("._-") or "converted"
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in source.name.split(".")[0])
     digits = told["data.channels"] == 1 and told["data.num_classes"] == 10
     return {
-        "name": "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name),
+        "name": name.strip("._-") or "converted",
         "data.source": "digits" if digits else "none",
         "sparsity.keep_rate": 1.0,
         "align.alpha": 0.0,
@@ -104,18 +108,21 @@ def _dense(source: pathlib.Path, told: Mapping[str, Any]) -> dict[str, object]:
     }
 
 
-def _check_shapes(variables: Mapping[str, Any], settings: ConfigDict, source: pathlib.Path) -> None:
+def _check_shapes(
+    state: Mapping[str, np.ndarray], variables: Mapping[str, Any], settings: ConfigDict, source: pathlib.Path
+) -> None:
     """Raises, by the authors' names, where the file does not hold just what the model needs."""
     import jax
     import jax.numpy as jnp
+    from flax.traverse_util import flatten_dict
 
     from stata_jax import build
-    from stata_jax.models.authors import flat, key_table, style_of
+    from stata_jax.models.authors import key_table, style_of
 
     size = settings.data.image_size
     images = jax.ShapeDtypeStruct((1, size, size, settings.data.channels), jnp.float32)
-    wanted = flat(jax.eval_shape(build.model(settings).init, jax.random.key(0), images))
-    have = flat(variables)
+    wanted = flatten_dict(jax.eval_shape(build.model(settings).init, jax.random.key(0), images))
+    have = flatten_dict(variables)
     model = settings.model
     channels = settings.data.channels
     style = style_of(model.family, pooling=model.pooling, qkv_bias=model.qkv_bias, channels=channels)
@@ -128,13 +135,14 @@ def _check_shapes(variables: Mapping[str, Any], settings: ConfigDict, source: pa
         elif path not in wanted:
             problems.append(f"{name} is left over")
         elif np.shape(have[path]) != wanted[path].shape:
-            problems.append(f"{name} gives {np.shape(have[path])} where the model has {wanted[path].shape}")
+            shape = state[name].shape if name in state else np.shape(have[path])
+            problems.append(f"{name} of {shape} does not give the {wanted[path].shape} that the model has")
     if problems:
         raise ConfigError(f"{source} does not fit {model.family}: {'; '.join(problems)}")
 
 
 def export_checkpoint(folder: pathlib.Path, target: pathlib.Path, *, step: int | None = None) -> None:
-    """Writes the weights of a run under the authors' names, as safetensors that their models load strictly.
+    """Writes the weights of a run under the authors' names, as safetensors; published variants load strictly.
 
     Args:
       folder: Folder of a run or of a converted checkpoint.
@@ -159,7 +167,10 @@ def export_checkpoint(folder: pathlib.Path, target: pathlib.Path, *, step: int |
     patches = (settings.data.image_size // 2 ** model.pooling.count("1")) ** 2
     positions = patches if model.family == "spikformer" and channels == 2 else None
     state |= unused_arrays(state, style, heads=model.heads, positions=positions)
-    write_safetensors(state, target)
+    try:
+        write_safetensors(state, target)
+    except OSError as error:
+        raise ConfigError(f"{target} cannot be written: {error.strerror}") from error
     extra = ", and the anchor as 'anchor', which their models do not have" if "anchor" in state else ""
     print(f"wrote {len(state)} arrays of step {at} to {target}, under the authors' names{extra}")
 
@@ -184,13 +195,16 @@ def _convert(argv: Sequence[str]) -> None:
         raise ConfigError(f"--output is missing; --help shows how to use {parser.prog}")
     source, target = (pathlib.Path(path).expanduser().absolute() for path in (flags.input, flags.output))
     if flags.to == "safetensors":
+        for name in ("family", "heads", "timesteps"):
+            if getattr(flags, name) is not None or flag_overrides:
+                raise ConfigError(f"--{name} and --config.KEY=VALUE say nothing with --to=safetensors: leave them out")
         export_checkpoint(source, target, step=flags.step)
     elif flags.to != "orbax":
         raise ConfigError(f"--to is {flags.to!r}, but it must be orbax or safetensors")
     elif flags.family is None:
         raise ConfigError("--family is missing: it must be spikformer, spikingformer or sdt")
     else:
-        overrides = config.parse_overrides(common.get_config(), flag_overrides)
+        overrides = config.parse_overrides(config.defaults(), flag_overrides)
         settings = import_checkpoint(
             source, target, family=flags.family, heads=flags.heads, timesteps=flags.timesteps, overrides=overrides
         )

@@ -53,11 +53,10 @@ def evaluate(
 
 def _check_fit(variables: Mapping[str, object], wanted: Mapping[str, object]) -> None:
     """Raises where the overrides ask for a network that the checkpoint does not hold."""
-    import jax
+    from flax.traverse_util import flatten_dict
 
     have, want = (
-        {jax.tree_util.keystr(path, simple=True, separator="/"): np.shape(leaf) for path, leaf in leaves}
-        for leaves in map(jax.tree_util.tree_leaves_with_path, (variables, wanted))
+        {name: np.shape(leaf) for name, leaf in flatten_dict(tree, sep="/").items()} for tree in (variables, wanted)
     )
     for name in sorted(have.keys() | want.keys()):
         if have.get(name) != want.get(name):

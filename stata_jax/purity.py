@@ -48,7 +48,8 @@ def report(settings: ConfigDict) -> str:
     lines = []
     for family in FAMILIES:
         for keep_rate in dict.fromkeys((1.0, settings.sparsity.keep_rate)):
-            changes = {"model.family": family, "sparsity.keep_rate": keep_rate}
+            changes: dict[str, object] = {"model.family": family, "sparsity.keep_rate": keep_rate}
+            changes["model.dvs_mode"] = settings.model.dvs_mode and family == "sdt"
             if keep_rate == 1:
                 changes["sparsity.anchor"] = False
             changed = config.apply_overrides(settings, changes)

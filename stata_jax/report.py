@@ -116,6 +116,7 @@ def draw(settings: ConfigDict, source: DigitsSource, state: TrainState, path: pa
         return
     batch = source.test_batch(0)
     images = batch["image"][:_PICTURED]
+    visible = images if images.shape[-1] == 3 else images[..., :1]
     model = build.model(settings)
 
     @jax.jit
@@ -127,7 +128,7 @@ def draw(settings: ConfigDict, source: DigitsSource, state: TrainState, path: pa
     predictions, positions = jax.device_get(look(variables, images))
     draw_tokens(
         path,
-        np.asarray(images),
+        np.asarray(visible),
         [(block, kept) for block, kept in sorted(positions.items())],
         grid=(_grid(settings), _grid(settings)),
         labels=np.asarray(batch["label"][:_PICTURED]),

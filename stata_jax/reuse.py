@@ -77,11 +77,32 @@ def read_variables(folder: pathlib.Path, *, step: int | None = None) -> tuple[di
     return found
 
 
-def start_from(state: "TrainState", settings: ConfigDict) -> "TrainState":
-    """Puts the weights of `init_from` into a fresh state and prints what was not taken over.
+def check_start(settings: ConfigDict) -> None:
+    """Raises where the weights of `init_from` are another network's than the config's; reads configs alone.
 
     Another number of classes, T, keep rate or image size is fine, and an anchor may be new; a network that differs in
-    anything else is not what the weights were trained for, and is refused.
+    anything else is not what the weights were trained for.
+
+    Args:
+      settings: The config of the run to start.
+
+    Raises:
+      ConfigError: Naming the first key that differs, or the folder if it holds no run.
+    """
+    if not settings.init_from:
+        return
+    folder = pathlib.Path(settings.init_from).expanduser()
+    theirs = read_settings(folder)
+    for key in _SAME:
+        if theirs[key] != settings[key]:
+            raise config.ConfigError(
+                f"init_from: {folder} has {key}={theirs[key]}, this config {settings[key]}: "
+                f"set --config.{key}={theirs[key]}"
+            )
+
+
+def start_from(state: "TrainState", settings: ConfigDict) -> "TrainState":
+    """Puts the weights of `init_from` into a fresh state and prints what was not taken over.
 
     Args:
       state: The state before the first step.
@@ -95,14 +116,8 @@ def start_from(state: "TrainState", settings: ConfigDict) -> "TrainState":
     """
     from stata_jax.training.transfer import TransferError, transfer
 
+    check_start(settings)
     folder = pathlib.Path(settings.init_from).expanduser()
-    theirs = read_settings(folder)
-    for key in _SAME:
-        if theirs[key] != settings[key]:
-            raise config.ConfigError(
-                f"init_from: {folder} has {key}={theirs[key]}, this config {settings[key]}: "
-                f"set --config.{key}={theirs[key]}"
-            )
     found, step = read_variables(folder)
     try:
         variables, notes = transfer({"params": state.params, "batch_stats": state.batch_stats}, found)

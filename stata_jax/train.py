@@ -40,6 +40,7 @@ def train(settings: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     """
     config.check(settings)
     build.check_devices(settings, parts=("train", "eval"))
+    reuse.check_start(settings)
     _claim(workdir, settings)
     compilation.use_cache()
     run = _Run(settings)

@@ -23,3 +23,16 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = pathlib.Path(tempfile.gettempdir()) / "stata_jax_compiled" if cache is None else cache.mkdir("jax")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+
+
+@pytest.hookimpl(optionalhook=True)  # there is no such hook where pytest-xdist is not installed
+def pytest_xdist_make_scheduler(config, log):
+    """Gives each worker whole modules, whose fixtures are costly, and the parity tests file by file."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByModule(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module, _, test = nodeid.partition("::")
+            return test.partition("[")[2].partition("-")[0].strip("]") if "test_parity" in module else module
+
+    return ByModule(config, log)

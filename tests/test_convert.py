@@ -1,6 +1,7 @@
 """From an authors' file to a folder like that of a run, what such a folder is good for, and the way back."""
 
 import json
+import pathlib
 
 import jax
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from stata_jax import config, convert, evaluate, reuse
-from stata_jax.models.authors import STYLES, export_state
+from stata_jax.models.authors import STYLES, export_state, import_state
 from stata_jax.models.registry import FAMILIES
+from stata_jax.training.state import TrainState
 
 SIZE = {"dim": 16, "depth": 2, "heads": 2, "num_classes": 10, "timesteps": 2}
 
@@ -92,7 +94,8 @@ def without(state, *names):
         (lambda s: without(s, "block.1.attn.q_conv.weight"), [], "block.1.attn.q_conv.weight is missing"),
         (lambda s: without(s, "head.weight"), [], "not the weights of a published sdt model"),
         (lambda s: s | {"block.0.attn.x_conv.weight": np.zeros(2)}, [], "sdt models: block.0.attn.x_conv.weight"),
-        (lambda s: s | {"head.bias": np.zeros(3)}, [], "head.bias gives (3,) where the model has (10,)"),
+        (lambda s: s | {"head.bias": np.zeros(3)}, [], "head.bias of (3,) does not give the (10,)"),
+        (lambda s: s, ["--config.model.dim=24"], "model.dim is 24, but the weights of"),
         (lambda s: s, ["--family=vit"], "--family is 'vit', but it must be one of spikformer, spikingformer, sdt"),
         (lambda s: s, ["--heads=3"], "model.heads is 3, but it must divide model.dim, 16"),
         (lambda s: s, ["--config.model.dimm=3"], "model.dim"),
@@ -124,6 +127,8 @@ def test_missing_flags_and_files(tmp_path, folder, capsys):
         (["--input=a.npz", f"--output={folder}", "--family=sdt"], "holds a run already"),
         ([f"--input={tmp_path}", "--output=b", "--to=safetensors"], "holds no run"),
         ([f"--input={folder}", "--output=b", "--to=safetensors", "--step=7"], "no checkpoint of step 7"),
+        ([f"--input={folder}", "--output=b", "--to=safetensors", "--heads=2"], "--heads and --config.KEY=VALUE"),
+        ([f"--input={folder}", f"--output={tmp_path}", "--to=safetensors"], "cannot be written"),
     ):
         assert convert.main(argv) == 2
         assert message in capsys.readouterr().err
@@ -136,3 +141,26 @@ def test_other_data_than_the_digits_is_left_open(state, tmp_path, capsys):
     assert json.loads((tmp_path / "run" / "config.json").read_text())["data"]["source"] == "none"
     with pytest.raises(config.ConfigError, match="name a source, for example"):
         evaluate.evaluate(tmp_path / "run")
+
+
+FIXTURES = sorted((pathlib.Path(__file__).parent / "fixtures").glob("*_cifar10*.npz"))
+
+
+@pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
+def test_the_authors_own_files(path, tmp_path):
+    """The weights in the folder are those of the file, and a run of the same network starts from all of them."""
+    with np.load(path) as arrays:
+        state = {n.removeprefix("state/"): arrays[n] for n in arrays.files if n.startswith("state/")}
+        meta = json.loads(str(arrays["meta"]))
+    source, folder = save(state, tmp_path / "a.npz"), tmp_path / "run"
+    flags = [f"--family={meta['family']}", f"--heads={meta['heads']}", f"--timesteps={meta['T']}"]
+    assert convert.main([f"--input={source}", f"--output={folder}", *flags]) == 0
+    variables, _ = reuse.read_variables(folder)
+    expected = import_state(state, family=meta["family"])
+    jax.tree.map(np.testing.assert_array_equal, variables, expected)
+    settings = config.apply_overrides(reuse.read_settings(folder), {"init_from": str(folder)})
+    zero = jax.tree.map(np.zeros_like, expected)
+    fresh = TrainState(np.int32(0), zero["params"], zero["batch_stats"], ())
+    started = reuse.start_from(fresh, settings)
+    jax.tree.map(np.testing.assert_array_equal, started.params, expected["params"])
+    jax.tree.map(np.testing.assert_array_equal, started.batch_stats, expected["batch_stats"])

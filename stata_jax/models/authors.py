@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 Path = tuple[str, ...]  # from the collection down, such as ("params", "block0", "mlp", "up", "linear", "kernel")
 
@@ -37,8 +38,12 @@ STYLES: dict[str, dict[str, Style]] = {
     },
     "sdt": {"other": Style(_NUMBERED_LAST, _FC, attention_axes=2, unused=("attn.talking_heads.weight",))},
 }
-# What the authors' checkpoints carry outside the blocks and their models never use.
-_UNUSED = {"pos_embed", "norm.weight", "norm.bias", "patch_embed.rpe_lif.w"}
+# What the authors' checkpoints carry and their models never use, beside the counters of their normalisations.
+_UNUSED = {
+    "spikformer": r"block\.\d+\.norm[12]\.(weight|bias)|pos_embed|norm\.(weight|bias)",
+    "spikingformer": r"block\.\d+\.norm[12]\.(weight|bias)",
+    "sdt": r"block\.\d+\.attn\.(talking_heads\.weight|attn_lif\.w)|patch_embed\.rpe_lif\.w",
+}
 _NORM = {
     "weight": ("params", "scale"),
     "bias": ("params", "bias"),
@@ -99,12 +104,6 @@ def _add_layer(table: dict[str, Path], theirs: str, ours: Path, product: str, mo
         table[f"{theirs.format('bn')}.{leaf}"] = (collection, *ours, "norm", name)
 
 
-def is_unused(key: str) -> bool:
-    """Whether it is an array that the authors' checkpoints carry and their models never use."""
-    in_block = re.fullmatch(r"block\.\d+\.(norm[12]\.(weight|bias)|attn\.(talking_heads\.weight|attn_lif\.w))", key)
-    return key in _UNUSED or in_block is not None or key.endswith("num_batches_tracked")
-
-
 def import_state(state: Mapping[str, np.ndarray], *, family: str) -> dict[str, Any]:
     """Turns an authors' state dict into our variables.
 
@@ -123,18 +122,13 @@ def import_state(state: Mapping[str, np.ndarray], *, family: str) -> dict[str, A
     table: dict[str, Path] = {}
     for style in STYLES[family].values():
         table |= key_table(style, depth=depth_of(state))
-    leftover = [key for key in state if key not in table and not is_unused(key)]
+    counters = {f"{key.removesuffix('running_var')}num_batches_tracked" for key in table if key.endswith("running_var")}
+    leftover = [key for key in state if key not in table | dict.fromkeys(counters)]
+    leftover = [key for key in leftover if not re.fullmatch(_UNUSED[family], key)]
     if leftover:
         raise ValueError(f"no parameters of the published {family} models: {', '.join(leftover)}")
-    variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
-    for key, array in state.items():
-        if key in table:
-            *parents, name = table[key]
-            node = variables
-            for part in parents:
-                node = node.setdefault(part, {})
-            node[name] = our_layout(np.asarray(array, np.float32))
-    return variables
+    placed = {table[key]: our_layout(np.asarray(array, np.float32)) for key, array in state.items() if key in table}
+    return {"params": {}, "batch_stats": {}} | dict(unflatten_dict(placed))
 
 
 def export_state(variables: Mapping[str, Any], style: Style, *, depth: int) -> dict[str, np.ndarray]:
@@ -155,7 +149,7 @@ def export_state(variables: Mapping[str, Any], style: Style, *, depth: int) -> d
     """
     by_path = {path: key for key, path in key_table(style, depth=depth).items()}
     state = {}
-    for path, array in flat(variables).items():
+    for path, array in flatten_dict(variables).items():
         if path not in by_path:
             raise ValueError(f"{'/'.join(path)} has no name in the authors' models")
         key = by_path[path]
@@ -164,19 +158,11 @@ def export_state(variables: Mapping[str, Any], style: Style, *, depth: int) -> d
     return state
 
 
-def flat(tree: Mapping[str, Any], prefix: Path = ()) -> dict[Path, Any]:
-    """The leaves of nested dictionaries by path."""
-    leaves: dict[Path, Any] = {}
-    for name, value in tree.items():
-        leaves |= flat(value, (*prefix, name)) if isinstance(value, Mapping) else {(*prefix, name): value}
-    return leaves
-
-
 def our_layout(array: np.ndarray) -> np.ndarray:
     """An authors' weight in our layout: convolutions (H, W, in, out), products (in, out), vectors as they are."""
     if array.ndim == 4 and array.shape[2:] != (1, 1):
         return np.transpose(array, (2, 3, 1, 0))
-    if array.ndim >= 2:
+    if array.ndim >= 2 and array.size == array.shape[0] * array.shape[1]:
         return array.reshape(array.shape[:2]).T
     return array
 
@@ -193,7 +179,9 @@ def their_layout(array: np.ndarray, path: Path, *, axes: int) -> np.ndarray:
 def unused_arrays(
     state: Mapping[str, np.ndarray], style: Style, *, heads: int, positions: int | None
 ) -> dict[str, np.ndarray]:
-    """Arrays that the authors' models carry without using them, so that their strict loading finds all it asks for.
+    """Arrays that the authors' models carry without using them.
+
+    With them, the published variants load strictly.
 
     Args:
       state: The arrays that are used, by the authors' names.

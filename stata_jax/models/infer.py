@@ -36,6 +36,9 @@ def settings_of(state: Mapping[str, np.ndarray], *, family: str) -> tuple[dict[s
             f"these are not the weights of a published {family} model: head.weight, the first convolution of "
             "patch_embed or block.0.mlp is missing"
         )
+    for name, axes in {"head.weight": (2,), first: (4,), hidden: (2, 3, 4)}.items():
+        if state[name].ndim not in axes or not state[name].size:
+            raise ValueError(f"{name} has the impossible shape {state[name].shape}")
     classes, dim = state["head.weight"].shape
     channels = state[first].shape[1]
     told: dict[str, Any] = {
@@ -49,11 +52,12 @@ def settings_of(state: Mapping[str, np.ndarray], *, family: str) -> tuple[dict[s
         "data.num_classes": int(classes),
         "sparsity.anchor": "anchor" in state,
     }
-    if "block.0.attn.talking_heads.weight" in state:
-        told["model.heads"] = int(state["block.0.attn.talking_heads.weight"].shape[0])
+    if family == "sdt" and "block.0.attn.talking_heads.weight" in state:
+        told["model.heads"] = len(np.atleast_1d(state["block.0.attn.talking_heads.weight"]))
     events = channels == 2
     if family == "sdt":
-        pooling = {True: "0111" if classes == 11 else "0011", False: "1111" if classes == 1000 else "0011"}[events]
+        small = depth == 2 and classes in (10, 100)  # the CIFAR and CIFAR10-DVS models; ImageNet's are deeper
+        pooling = "0011" if small else "0111" if events else "1111"
     else:
         cifar = "block.0.attn.q_linear.weight" in state or first.endswith("block0_conv.weight")
         pooling = "0011" if cifar else "1111"

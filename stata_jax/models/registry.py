@@ -17,47 +17,44 @@ FAMILIES: dict[str, type[SpikingTransformer]] = {
 
 # The variants of each family: what differs from the defaults of the modules, in the words of their fields.
 _VARIANTS: dict[tuple[str, str], dict[str, Any]] = {
-    ("spikformer", "cifar"): {"heads": 12, "qkv_bias": True},
-    ("spikformer", "imagenet"): {"heads": 8, "pooling": "1111"},
-    ("spikformer", "dvs"): {"heads": 16, "pooling": "1111", "timesteps": 16, "attention_scale": 0.25},
-    ("spikingformer", "cifar"): {"heads": 12},
-    ("spikingformer", "imagenet"): {"heads": 8, "pooling": "1111"},
-    ("spikingformer", "dvs"): {"heads": 16, "pooling": "1111", "timesteps": 16, "tau": 1.5},
-    ("sdt", "cifar"): {"heads": 8},
-    ("sdt", "imagenet"): {"heads": 8, "pooling": "1111"},
-    ("sdt", "dvs"): {"heads": 8, "timesteps": 10, "dvs_mode": True},
-    ("sdt", "gesture"): {"heads": 8, "pooling": "0111", "timesteps": 16},
+    ("spikformer", "cifar"): {"qkv_bias": True},
+    ("spikformer", "imagenet"): {"pooling": "1111"},
+    ("spikformer", "dvs"): {"pooling": "1111", "timesteps": 16, "attention_scale": 0.25},
+    ("spikingformer", "cifar"): {},
+    ("spikingformer", "imagenet"): {"pooling": "1111"},
+    ("spikingformer", "dvs"): {"pooling": "1111", "timesteps": 16, "tau": 1.5},
+    ("spikingformer", "gesture"): {"pooling": "1111", "timesteps": 16, "tau": 1.5},
+    ("sdt", "cifar"): {},
+    ("sdt", "imagenet"): {"pooling": "1111"},
+    ("sdt", "dvs"): {"timesteps": 10, "dvs_mode": True},
+    ("sdt", "gesture"): {"pooling": "0111", "timesteps": 16},
 }
-_VARIANTS["spikingformer", "gesture"] = _VARIANTS["spikingformer", "dvs"]
-# Data sets of the variants: image size, channels, classes.
+# Depth, width and heads of the published models, from the authors' training programs.
+_SIZES: dict[tuple[str, str], tuple[tuple[int, int, int], ...]] = {
+    ("spikformer", "cifar"): ((4, 384, 12),),
+    ("spikformer", "imagenet"): ((8, 384, 8), (8, 512, 8), (8, 768, 8)),
+    ("spikformer", "dvs"): ((2, 256, 16),),
+    ("spikingformer", "cifar"): ((4, 256, 8), (2, 384, 12), (4, 384, 12)),
+    ("spikingformer", "imagenet"): ((8, 384, 8), (8, 512, 8), (8, 768, 8)),
+    ("spikingformer", "dvs"): ((2, 256, 16),),
+    ("spikingformer", "gesture"): ((2, 256, 16),),
+    ("sdt", "cifar"): ((2, 256, 8), (2, 512, 8)),
+    ("sdt", "imagenet"): ((8, 384, 8), (6, 512, 8), (8, 512, 8), (10, 512, 8), (8, 768, 8)),
+    ("sdt", "dvs"): ((2, 256, 8),),
+    ("sdt", "gesture"): ((2, 256, 8),),
+}
+# Image size, channels and classes of the variants' data sets; the Spike-driven Transformer halves CIFAR10-DVS.
 _DATA = {"cifar": (32, 3, 10), "imagenet": (224, 3, 1000), "dvs": (128, 2, 10), "gesture": (128, 2, 11)}
-# Depth and width of the published models.
-_SIZES: dict[tuple[str, str], tuple[tuple[int, int], ...]] = {
-    ("spikformer", "cifar"): ((4, 384),),
-    ("spikformer", "imagenet"): ((8, 384), (8, 512), (8, 768)),
-    ("spikformer", "dvs"): ((2, 256),),
-    ("spikingformer", "cifar"): ((4, 256), (2, 384), (4, 384)),
-    ("spikingformer", "imagenet"): ((8, 384), (8, 512), (8, 768)),
-    ("spikingformer", "dvs"): ((2, 256),),
-    ("spikingformer", "gesture"): ((2, 256),),
-    ("sdt", "cifar"): ((2, 256), (2, 512)),
-    ("sdt", "imagenet"): ((8, 384), (6, 512), (8, 512), (10, 512), (8, 768)),
-    ("sdt", "dvs"): ((2, 256),),
-    ("sdt", "gesture"): ((2, 256),),
-}
 
 
 def _entries() -> dict[str, dict[str, Any]]:
     entries = {}
     for (family, variant), sizes in _SIZES.items():
-        size, channels, classes = _DATA[variant]
-        if (family, variant) == ("sdt", "dvs"):
-            size = 64
-        for depth, dim in sizes:
-            settings = {"dim": dim, "depth": depth} | _VARIANTS[family, variant]
-            settings["heads"] = 8 if dim % settings["heads"] else settings["heads"]
-            name = f"{family}_{depth}_{dim}" + (f"_{variant}" if variant in ("dvs", "gesture") else "")
-            shape = (size, size, channels) if channels == 3 else (settings["timesteps"], size, size, channels)
+        size, channels, classes = (64, 2, 10) if (family, variant) == ("sdt", "dvs") else _DATA[variant]
+        for depth, dim, heads in sizes:
+            settings = {"dim": dim, "depth": depth, "heads": heads} | _VARIANTS[family, variant]
+            name = f"{family}_{depth}_{dim}" + (f"_{variant}" if channels == 2 else "")
+            shape = (settings["timesteps"], size, size, channels) if channels == 2 else (size, size, channels)
             entries[name] = {"family": family, "settings": settings, "input": shape, "classes": classes}
     return entries
 
@@ -99,7 +96,8 @@ def create_model(
         if key not in known:
             near = difflib.get_close_matches(key, known, n=3, cutoff=0.5) or sorted(known)
             raise ValueError(f"{name} has no setting {key!r}: did you mean {', '.join(near)}?")
-    fields = entry["settings"] | {"num_classes": num_classes or entry["classes"], "keep_rate": keep_rate}
+    classes = entry["classes"] if num_classes is None else num_classes
+    fields = entry["settings"] | {"num_classes": classes, "keep_rate": keep_rate}
     if keep_rate < 1:
         fields |= {"anchor": True, "prune_at": prune_positions(settings.get("depth", entry["settings"]["depth"]))}
     return family(**fields | settings)

@@ -116,6 +116,8 @@ class Attention(nn.Module):
 class SpikeDrivenTransformer(SpikingTransformer):
     """Spike-driven Transformer (Yao et al., 2023): blocks of masks and sums, and spikes before the head."""
 
+    has_dvs_mode = True
+
     @nn.nowrap
     def make_stem(self) -> nn.Module:
         """The patch embedding."""
@@ -139,5 +141,5 @@ class SpikeDrivenTransformer(SpikingTransformer):
 
     @property
     def parts(self) -> Parts:
-        """All products start from small weights in this family."""
+        """What its layers are made by; all products start from small weights in this family."""
         return dataclasses.replace(super().parts, small_conv=True, small_linear=True)

@@ -95,5 +95,5 @@ class Spikformer(SpikingTransformer):
 
     @property
     def parts(self) -> Parts:
-        """The published CIFAR models use linear layers, with biases, where the others use 1x1 convolutions."""
+        """What its layers are made by; the CIFAR models have linear layers where the others have 1x1 convolutions."""
         return dataclasses.replace(super().parts, small_linear=self.qkv_bias)

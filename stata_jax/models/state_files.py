@@ -2,7 +2,6 @@
 
 import argparse
 import pathlib
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,9 +26,28 @@ def read_state(path: pathlib.Path) -> dict[str, np.ndarray]:
     """
     if not path.is_file():
         raise StateFileError(f"there is no file {path}")
-    readers = {".npz": _read_npz, ".safetensors": _read_safetensors}
-    state = _unwrap(readers.get(path.suffix, _read_torch)(path), path)
+    reader = {".npz": _read_npz, ".safetensors": _read_safetensors}.get(path.suffix, _read_torch)
+    try:
+        content = reader(path)
+        for key in ("state_dict", "model"):
+            content = content[key] if isinstance(content.get(key), Mapping) else content
+        state = {str(name): _as_array(value) for name, value in content.items() if hasattr(value, "shape")}
+    except StateFileError:
+        raise
+    except Exception as error:  # what a damaged, unsafe or foreign file raises depends on where it is so
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise StateFileError(f"{path} cannot be read as {path.suffix}: {reason}") from error
+    if not state:
+        raise StateFileError(f"{path} holds no weights, but {', '.join(map(str, content)) or 'nothing'}")
     return {name.removeprefix("module."): array for name, array in state.items()}
+
+
+def _as_array(value: Any) -> np.ndarray:
+    """An array, or a tensor of torch; half precision becomes float32."""
+    if hasattr(value, "detach"):
+        value = value.detach()
+        value = (value.float() if value.is_floating_point() else value).numpy()
+    return np.asarray(value)
 
 
 def write_safetensors(state: Mapping[str, np.ndarray], path: pathlib.Path) -> None:
@@ -38,26 +56,22 @@ def write_safetensors(state: Mapping[str, np.ndarray], path: pathlib.Path) -> No
 
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    save_file(dict(state), partial)
-    partial.replace(path)
+    try:
+        save_file(dict(state), partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _read_npz(path: pathlib.Path) -> dict[str, Any]:
-    try:
-        with np.load(path) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise StateFileError(f"{path} cannot be read as .npz: {error}") from error
+    with np.load(path) as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
 def _read_safetensors(path: pathlib.Path) -> dict[str, Any]:
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    try:
-        return dict(load_file(path))
-    except (SafetensorError, OSError) as error:
-        raise StateFileError(f"{path} cannot be read as .safetensors: {error}") from error
+    return dict(load_file(path))
 
 
 def _read_torch(path: pathlib.Path) -> dict[str, Any]:
@@ -67,19 +81,6 @@ def _read_torch(path: pathlib.Path) -> dict[str, Any]:
         raise StateFileError(
             f"{path} needs PyTorch to be read: pip install torch, or save it as .npz or .safetensors"
         ) from error
-    try:
-        # Only arrays and plain values are read, no code. The authors' trainer saves its flags beside the weights.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # what a damaged or unsafe file raises depends on where it is so
-        raise StateFileError(f"{path} cannot be read by torch.load: {str(error).splitlines()[0]}") from error
-
-
-def _unwrap(content: Mapping[str, Any], path: pathlib.Path) -> dict[str, np.ndarray]:
-    for key in ("state_dict", "model"):
-        if isinstance(content.get(key), Mapping):
-            content = content[key]
-    arrays = {name: np.asarray(value) for name, value in content.items() if hasattr(value, "shape")}
-    if not arrays:
-        raise StateFileError(f"{path} holds no weights, but {', '.join(map(str, content)) or 'nothing'}")
-    return arrays
+    # Only arrays and plain values are read, no code. The authors' trainer saves its flags beside the weights.
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        return dict(torch.load(path, map_location="cpu", weights_only=True))

@@ -90,6 +90,8 @@ class SpikingTransformer(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
+    has_dvs_mode = False
+
     @nn.nowrap
     def make_stem(self) -> nn.Module:
         """The family's patch embedding: images (T or 1, B, H, W, C) to (T, B, H', W', D)."""
@@ -142,12 +144,13 @@ class SpikingTransformer(nn.Module):
         Returns:
           Logits, shape (B, num_classes), float32, and `aux`, everything that losses, pictures and figures read:
           `embed` (T, B, N, D), what `encode` has seen, `step_logits` (T, B, num_classes), whose mean over time the
-          logits are, and `rates`, the firing rate of each neuron layer by name.
+          logits are, and `rates`, the firing rate of each neuron layer that the patches pass, by name.
 
         Raises:
-          ValueError: If the images have another rank, are not floating, or do not divide into patches.
+          ValueError: If the images have another rank, are not floating, or do not divide into patches, or if a setting
+            is impossible.
         """
-        images = self._check(images).astype(self.dtype)
+        images = self._checked(images).astype(self.dtype)
         embedded, stem = self.make_stem()(images, train=train)
         timesteps, batch, *grid = embedded.shape[:4]
         embed = rearrange(embedded, "t b h w d -> t b (h w) d")
@@ -180,10 +183,21 @@ class SpikingTransformer(nn.Module):
         rates |= {f"head/{name}": rate for name, rate in head["rates"].items()}
         return jnp.mean(step_logits, axis=0), {"embed": embed, "step_logits": step_logits, "rates": rates} | seen
 
-    def _check(self, images: jax.Array) -> jax.Array:
+    def _checked(self, images: jax.Array) -> jax.Array:
         for name, value, known in (("pool", self.pool, POOLS), ("neuron", self.neuron, NEURONS)):
             if value not in known:
                 raise ValueError(f"unknown {name} {value!r}: use one of {', '.join(known)}")
+        if self.num_classes < 1 or self.timesteps < 1 or self.depth < 1:
+            sizes = (self.num_classes, self.timesteps, self.depth)
+            raise ValueError(f"num_classes, timesteps and depth must be at least 1, got {sizes}")
+        if self.dim < 1 or self.heads < 1 or self.dim % 8 or self.dim % self.heads:
+            raise ValueError(f"dim must be a multiple of 8 and of heads, got {self.dim} and {self.heads}")
+        if len(self.pooling) != 4 or set(self.pooling) - {"0", "1"}:
+            raise ValueError(f"pooling must be four digits that are 0 or 1, such as 0011, got {self.pooling!r}")
+        if self.dvs_mode and not self.has_dvs_mode:
+            raise ValueError(f"{type(self).__name__} has no dvs_mode: the Spike-driven Transformer has")
+        if any(not 0 <= l < self.depth for l in self.prune_at):
+            raise ValueError(f"prune_at must name blocks from 0 to {self.depth - 1}, got {tuple(self.prune_at)}")
         patch = 2 ** self.pooling.count("1")
         if images.ndim not in (4, 5):
             raise ValueError(f"images must have shape (B, H, W, C) or (T, B, H, W, C), got {images.shape}")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 
 class TransferError(ValueError):
@@ -11,7 +12,7 @@ class TransferError(ValueError):
 
 
 # What a model may have that the other has not: a model trained without an anchor can be given one, and the reverse.
-_OPTIONAL = {"params/anchor"}
+_OPTIONAL = {"params/anchor", "params/lif_anchor/w"}
 _HEAD = {"params/head/kernel", "params/head/bias"}
 
 
@@ -30,7 +31,7 @@ def transfer(fresh: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[dict[s
     Raises:
       TransferError: If anything else is missing, left over or of another shape.
     """
-    want, have = by_name(fresh), by_name(found)
+    want, have = (flatten_dict(tree, sep="/") for tree in (fresh, found))
     notes = []
     taken: dict[str, Any] = {}
     wrong = []
@@ -55,21 +56,4 @@ def transfer(fresh: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[dict[s
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise TransferError(f"the weights do not fit: {'; '.join(sorted(wrong)[:3])}{more}")
-    return _replace(fresh, taken), notes
-
-
-def by_name(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The leaves of nested dictionaries, by names such as `params/block0/mlp/up/linear/kernel`."""
-    leaves: dict[str, Any] = {}
-    for name, value in tree.items():
-        leaves |= by_name(value, f"{prefix}{name}/") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return leaves
-
-
-def _replace(tree: Mapping[str, Any], values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    return {
-        name: _replace(value, values, f"{prefix}{name}/")
-        if isinstance(value, Mapping)
-        else values.get(f"{prefix}{name}", value)
-        for name, value in tree.items()
-    }
+    return dict(unflatten_dict(want | taken, sep="/")), notes

@@ -90,6 +90,33 @@ def test_unknown_arrays_are_refused(key):
         import_state({key: np.zeros(3), "head.bias": np.zeros(2)}, family="spikingformer")
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("sdt", "spikformer"), ("spikformer", "sdt"), ("spikformer", "spikingformer")]
+)
+def test_another_familys_file_is_refused(theirs, ours):
+    with np.load(next(path for path in FILES if path.stem == f"{theirs}_imagenet")) as arrays:
+        state = {n.removeprefix("state/"): arrays[n] for n in arrays.files if n.startswith("state/")}
+    with pytest.raises(ValueError, match=f"published {ours} models"):
+        import_state(state, family=ours)
+
+
+def test_counters_without_their_normalisation_are_refused():
+    with pytest.raises(ValueError, match="junk.num_batches_tracked"):
+        import_state({"junk.num_batches_tracked": np.zeros(()), "head.bias": np.zeros(2)}, family="sdt")
+
+
+@pytest.mark.parametrize("change", [{"head.weight": np.zeros(10)}, {"patch_embed.proj_conv.weight": np.zeros(3)}])
+def test_impossible_shapes_are_named(change):
+    state = {
+        "head.weight": np.zeros((10, 8)),
+        "patch_embed.proj_conv.weight": np.zeros((1, 3, 3, 3)),
+        "block.0.mlp.fc1_conv.weight": np.zeros((32, 8, 1, 1)),
+    }
+    settings_of(state, family="sdt")
+    with pytest.raises(ValueError, match=f"{next(iter(change))} has the impossible shape"):
+        settings_of(state | change, family="sdt")
+
+
 def test_unknown_families_are_refused():
     with pytest.raises(ValueError, match="resnet"):
         import_state({}, family="resnet")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stata_jax.models.registry import FAMILIES
+from stata_jax.training.losses import stata_loss
 
 SIZE = dict(num_classes=5, timesteps=3, dim=32, depth=2, heads=4, attention_scale=1.0)
 PRUNED = dict(anchor=True, keep_rate=0.4, prune_at=(0, 1))
@@ -24,7 +25,7 @@ VARIANTS = {
     "sdt gesture": dict(family="sdt", pooling="0111", events=True),
     "sdt dvs": dict(family="sdt", dvs_mode=True, events=True),
 }
-CIFAR = [name for name in VARIANTS if name.endswith("cifar")] + ["sdt dvs"]
+SMALL_PATCHES = ["spikformer cifar", "spikingformer cifar", "sdt cifar plif", "sdt dvs"]
 
 
 def lively(path, leaf):
@@ -75,7 +76,7 @@ def test_logits_do_not_depend_on_batch_mates(name, pruned):
     assert np.abs(logits[0] - logits[1]).max() > 1e-3  # images do differ
 
 
-@pytest.mark.parametrize("name", CIFAR)
+@pytest.mark.parametrize("name", SMALL_PATCHES)
 def test_shapes_of_what_was_seen(name):
     apply, variables, images = built(name, **PRUNED)
     logits, aux = apply(variables, images)
@@ -86,25 +87,41 @@ def test_shapes_of_what_was_seen(name):
     assert {l: at.shape for l, at in aux["positions"].items()} == {0: (3, 4, 7), 1: (3, 4, 3)}
 
 
-@pytest.mark.parametrize("name", CIFAR)
+@pytest.mark.parametrize("name", SMALL_PATCHES)
 def test_keeping_all_tokens_by_gather_changes_nothing(name):
     dense, variables, images = built(name, anchor=True)
     apply, _, _ = built(name, anchor=True, keep_rate=0.999, prune_at=(0, 1))
     np.testing.assert_array_equal(apply(variables, images)[0], dense(variables, images)[0])
 
 
-@pytest.mark.parametrize("name", CIFAR)
-def test_all_parameters_get_a_gradient(name):
-    model, images = make(name, **PRUNED)
+CHOICES = [
+    ("spikformer cifar", dict(metric="ssa", slots="stable"), dict(match="gather", classification="tet")),
+    ("spikingformer cifar", dict(metric="l1", timestep_wise=False), dict(match="gather", distance="norm")),
+    ("sdt cifar plif", dict(metric="anchor"), dict(match="interpolate")),
+    ("sdt dvs", dict(metric="ssa", slots="stable"), dict(match="interpolate", classification="tet")),
+    ("spikformer events", dict(metric="random", slots="stable"), dict(match="interpolate")),
+]
+
+
+@pytest.mark.parametrize(("name", "pruning", "choices"), CHOICES, ids=[choice[0] for choice in CHOICES])
+def test_all_parameters_learn_by_the_whole_loss(name, pruning, choices):
+    """Every part of STATA in every family: all weights get a finite gradient, and both alignments are there."""
+    model, images = make(name, **PRUNED | pruning)
     variables = weights(name, True)
+    options = dict(classification="cross_entropy", tet_means=1.0, tet_lambda=0.01, distance="mse") | choices
+    options |= dict(heads=4, scale=1.0, alpha=0.1, beta=0.1, intra_at=(0, 1), inter_at=(0, 1))
+    targets = jax.nn.one_hot(jnp.arange(4), 5)
 
     @jax.jit
-    @jax.grad
+    @functools.partial(jax.grad, has_aux=True)
     def gradient(params):
-        (logits, _), _ = model.apply(variables | {"params": params}, images, train=True, mutable=["batch_stats"])
-        return jnp.sum(jnp.sin(logits))
+        (logits, aux), _ = model.apply(variables | {"params": params}, images, train=True, mutable=["batch_stats"])
+        return stata_loss(logits, aux, targets, intra_time=True, intra_heads=True, **options)
 
-    flat = jax.tree_util.tree_leaves_with_path(gradient(variables["params"]))
+    gradients, terms = gradient(variables["params"])
+    assert all(0 < terms[name] < 1e3 for name in ("cross_entropy", "intra", "inter"))
+    flat = jax.tree_util.tree_leaves_with_path(gradients)
+    assert all(jnp.isfinite(leaf).all() for _, leaf in flat)
     # A bias before a normalisation has none but rounding errors.
     silent = [jax.tree_util.keystr(path) for path, leaf in flat if not jnp.abs(leaf).max() > 1e-8]
     assert [path for path in silent if not path.endswith("['linear']['bias']")] == []

@@ -93,6 +93,25 @@ def test_mistakes_are_named(arguments, settings, message):
         stata_jax.create_model(*arguments, **settings)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"pooling": "11"}, "four digits that are 0 or 1"),
+        ({"heads": 5}, "got 384 and 5"),
+        ({"dim": 100, "heads": 10}, "multiple of 8"),
+        ({"dvs_mode": True}, "Spikingformer has no dvs_mode"),
+        ({"prune_at": (9,)}, "blocks from 0 to 3"),
+        ({"num_classes": 0}, "at least 1"),
+        ({"pool": "max"}, "unknown pool 'max'"),
+        ({"neuron": "if"}, "unknown neuron 'if'"),
+    ],
+)
+def test_impossible_settings_are_named_at_the_first_use(settings, message):
+    model = stata_jax.create_model("spikingformer_4_384", **settings)
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32))
+
+
 def test_the_package_is_light_until_a_model_is_asked_for():
     code = "import sys, stata_jax; assert 'jax' not in sys.modules; stata_jax.create_model; assert 'jax' in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -89,12 +89,17 @@ def test_mistakes_are_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(StateFileError, match="there is no file"):
         read_state(tmp_path / "missing.npz")
     for name in ("a.npz", "a.safetensors"):
-        (tmp_path / name).write_bytes(b"no such format")
-        with pytest.raises(StateFileError, match=f"{name} cannot be read as"):
-            read_state(tmp_path / name)
+        for content in (b"no such format", b""):
+            (tmp_path / name).write_bytes(content)
+            with pytest.raises(StateFileError, match=f"{name} cannot be read as"):
+                read_state(tmp_path / name)
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    (tmp_path / "array.npy").rename(tmp_path / "array.npz")
+    with pytest.raises(StateFileError, match="cannot be read as .npz"):
+        read_state(tmp_path / "array.npz")
     monkeypatch.setitem(sys.modules, "torch", FakeTorch(RuntimeError("damaged\nand more")))
     (tmp_path / "a.pth").write_bytes(b"")
-    with pytest.raises(StateFileError, match=r"cannot be read by torch.load: damaged$"):
+    with pytest.raises(StateFileError, match=r"cannot be read as .pth: damaged and more$"):
         read_state(tmp_path / "a.pth")
     monkeypatch.setitem(sys.modules, "torch", FakeTorch({"epoch": 3}))
     with pytest.raises(StateFileError, match="holds no weights, but epoch"):
