@@ -101,7 +101,7 @@ def test_another_familys_file_is_refused(theirs, ours):
 
 
 def test_counters_without_their_normalisation_are_refused():
-    with pytest.raises(ValueError, match="junk.num_batches_tracked"):
+    with pytest.raises(ValueError, match="junk"):
         import_state({"junk.num_batches_tracked": np.zeros(()), "head.bias": np.zeros(2)}, family="sdt")
 
 
