@@ -62,7 +62,8 @@ def encode(
     Returns:
       The tokens that are left, shape (T, B, N_L, D), and what was seen, by name:
         `blocks`: per block what its attention and MLP have seen, and its output under `out`.
-        `maps`: per block the attention map `phi`, shape (T, B, h, N_l, N_l). The compiler drops what nobody reads.
+        `maps`: per block the attention map `phi`, shape (T, B, h, N_l, N_l), in the Spike-driven Transformer too, whose
+          attention has none: of its own `q` and `k`. Under `jax.jit` a map that nobody reads is not computed.
         `order`: per block the indices that put its tokens into the order of the patches, shape (T, B, N_l); None
           where they are in it already.
         `kept`: per pruning block the indices of the kept tokens among its tokens, shape (T, B, K + anchor).
