@@ -28,6 +28,9 @@ def test_every_model_and_sparsity_key_reaches_the_model():
         "model.mlp_ratio": 2,
         "model.pooling": "1111",
         "model.attention_scale": 0.25,
+        "model.qkv_bias": True,
+        "model.dvs_mode": True,
+        "model.neuron": "plif",
         "model.tau": 1.5,
         "model.threshold": 0.9,
         "model.attention_threshold": 0.4,
@@ -57,6 +60,9 @@ def test_objective_takes_every_align_key():
     options = build.objective(settings).keywords
     assert set(settings.align) <= set(options)
     assert options["scale"] == settings.model.attention_scale
+    train = settings.train
+    assert options["classification"] == train.loss
+    assert (options["tet_means"], options["tet_lambda"]) == (train.tet_means, train.tet_lambda)
 
 
 @pytest.mark.parametrize("variant", digits.VARIANTS)

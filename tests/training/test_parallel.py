@@ -34,7 +34,8 @@ def step_once():
         keep_rate=0.5,
         prune_at=(0,),
     )
-    align = dict(intra_at=(0, 1), inter_at=(0, 1), intra_time=True, intra_heads=True)
+    align = dict(classification="tet", tet_means=1.0, tet_lambda=0.1)
+    align |= dict(intra_at=(0, 1), inter_at=(0, 1), intra_time=True, intra_heads=True)
     objective = functools.partial(
         stata_loss, heads=2, scale=0.125, alpha=1.0, beta=1.0, match="gather", distance="mse", **align
     )
