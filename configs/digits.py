@@ -28,7 +28,7 @@ def get_config(variant: str = "stata") -> ConfigDict:
     config.name = "digits" if variant == "stata" else f"digits_{variant}"
 
     config.data.digits.size = 14
-    config.data.digits.clutter = 10
+    config.data.digits.clutter = 6
 
     config.model.dim = 64
     config.model.depth = 2
