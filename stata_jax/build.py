@@ -71,7 +71,7 @@ def source(config: ConfigDict) -> DigitsSource:
     digits = data.pop("digits")
     if data.pop("source") == "none":
         raise ConfigError(
-            "data.source is 'none', as in every converted checkpoint, so there are no images: name a source, for "
+            "data.source is 'none', so there are no images (a converted checkpoint brings none): name a source, for "
             "example --config.data.source=digits"
         )
     return make_source(
