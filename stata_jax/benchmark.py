@@ -73,7 +73,6 @@ def prepare(settings: ConfigDict, mode: str) -> tuple[Callable[[], Any], dict[st
     from stata_jax.analysis.profiling import compiler_account
     from stata_jax.training import parallel
     from stata_jax.training.state import create_state
-    from stata_jax.training.step import train_step
 
     data, batch_size = settings.data, settings.train.batch_size
     shape: tuple[int, ...] = (batch_size, data.image_size, data.image_size, data.channels)
@@ -81,7 +80,7 @@ def prepare(settings: ConfigDict, mode: str) -> tuple[Callable[[], Any], dict[st
         shape = (settings.model.timesteps, *shape)
     images = jax.random.uniform(jax.random.key(1), shape, jnp.float32)
     optimizer, _ = build.optimizer(settings, steps_per_epoch=1)
-    template = jax.ShapeDtypeStruct((1, *shape[1:]) if len(shape) == 4 else shape, jnp.float32)
+    template = jax.ShapeDtypeStruct(shape, jnp.float32)
     state = create_state(build.model(settings), optimizer, template, key=jax.random.key(0))
     if mode == "infer":
         model = build.model(settings)
@@ -92,25 +91,10 @@ def prepare(settings: ConfigDict, mode: str) -> tuple[Callable[[], Any], dict[st
         facts = {"compile_s": time.perf_counter() - begin, **compiler_account(infer)}
         return lambda: infer(variables, images), facts
 
-    def step(state: Any, batch: Any, key: jax.Array) -> Any:
-        return train_step(
-            state,
-            batch,
-            key,
-            model=build.model(settings, axis_name=parallel.AXIS),
-            optimizer=optimizer,
-            objective=build.objective(settings),
-            num_classes=data.num_classes,
-            label_smoothing=settings.augment.label_smoothing,
-            mixup_alpha=0.0,
-            axis_name=parallel.AXIS,
-        )
-
     label = jax.random.randint(jax.random.key(2), (batch_size,), 0, data.num_classes)
     batch = {"image": images[None], "label": label[None]}
-    mapped = jax.pmap(
-        step, axis_name=parallel.AXIS, in_axes=(0, 0, None), donate_argnums=(0,), devices=jax.local_devices()[:1]
-    )
+    step = build.step(settings, optimizer)
+    mapped = parallel.on_all_devices(step, donate=(0,), devices=jax.local_devices()[:1])
     held = [jax.tree.map(lambda leaf: leaf[None], state)]
     key = jax.random.key(3)
     begin = time.perf_counter()

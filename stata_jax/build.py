@@ -1,7 +1,7 @@
 """From a config to the parts of a run: the only place where configs are read into plain arguments."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -16,7 +16,8 @@ from stata_jax.models.transformer import SpikingTransformer
 from stata_jax.sparsity.placement import align_positions, prune_positions
 from stata_jax.training.losses import stata_loss
 from stata_jax.training.optimizer import adamw, warmup_cosine
-from stata_jax.training.step import Objective
+from stata_jax.training.parallel import AXIS
+from stata_jax.training.step import Objective, train_step
 
 
 def placement(config: ConfigDict) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
@@ -98,6 +99,20 @@ def objective(config: ConfigDict) -> Objective:
         intra_heads=align.intra_heads,
         match=align.match,
         distance=align.distance,
+    )
+
+
+def step(config: ConfigDict, optimizer: optax.GradientTransformation) -> Callable[..., Any]:
+    """The per-device training step, a function of state, batch and key."""
+    return functools.partial(
+        train_step,
+        model=model(config, axis_name=AXIS),
+        optimizer=optimizer,
+        objective=objective(config),
+        num_classes=config.data.num_classes,
+        label_smoothing=config.augment.label_smoothing,
+        mixup_alpha=config.augment.mixup,
+        axis_name=AXIS,
     )
 
 

@@ -6,6 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from ml_collections import ConfigDict
+
+from stata_jax import config
 from stata_jax.config_check import ConfigError
 
 EXIT_ERROR = 2  # a mistake of the user's
@@ -88,6 +91,25 @@ def parse(parser: Parser, argv: Sequence[str], *, required: str) -> tuple[argpar
     if getattr(flags, required) is None:
         raise ConfigError(f"--{required} is missing; --help shows how to use {parser.prog}")
     return flags, overrides
+
+
+def load_config(path: str, overrides: Sequence[str]) -> ConfigDict:
+    """Loads the config that `--config` names, with the overrides of the command line, and checks it.
+
+    Args:
+      path: the config file, with its variant.
+      overrides: as `parse` returns them.
+
+    Returns:
+      The locked config.
+
+    Raises:
+      ConfigError: the file, an override or a value is impossible.
+    """
+    settings = config.load(path)
+    settings = config.apply_overrides(settings, config.parse_overrides(settings, overrides))
+    config.check(settings)
+    return settings
 
 
 def run(program: Callable[[Sequence[str]], object], argv: Sequence[str] | None, *, interrupted: str) -> int:

@@ -20,9 +20,7 @@ def _train(argv: Sequence[str]) -> None:
     parser.add_argument("--config", metavar="FILE[:VARIANT]", help="the config, e.g. configs/digits.py (needed)")
     parser.add_argument("--workdir", metavar="DIR", help="the folder of the run (default: runs/ and the config's name)")
     flags, flag_overrides = cli.parse(parser, argv, required="config")
-    settings = config.load(flags.config)
-    settings = config.apply_overrides(settings, config.parse_overrides(settings, flag_overrides))
-    config.check(settings)
+    settings = cli.load_config(flags.config, flag_overrides)
     default = pathlib.Path("runs") / settings.name
     workdir = config.prepare_workdir(default if flags.workdir is None else flags.workdir)
 

@@ -75,10 +75,7 @@ def _report(argv: Sequence[str]) -> None:
     parser = cli.Parser(prog="python -m stata_jax.purity", description=description)
     parser.add_argument("--config", metavar="FILE[:VARIANT]", help="the config, e.g. configs/digits.py (needed)")
     flags, flag_overrides = cli.parse(parser, argv, required="config")
-    settings = config.load(flags.config)
-    settings = config.apply_overrides(settings, config.parse_overrides(settings, flag_overrides))
-    config.check(settings)
-    print(report(settings))
+    print(report(cli.load_config(flags.config, flag_overrides)))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from stata_jax.training.evaluation import evaluate
 from stata_jax.training.metrics import MetricsWriter, write_json
 from stata_jax.training.progress import Progress
 from stata_jax.training.state import TrainState, count_parameters, create_state
-from stata_jax.training.step import eval_step, train_step
+from stata_jax.training.step import eval_step
 
 # What may change between a run and its continuation; anything else would make another run of it.
 _FREE = ("eval.batch_size", "checkpoint", "train.log_every")
@@ -80,17 +80,7 @@ class _Run:
         self.optimizer, self.schedule = build.optimizer(settings, steps_per_epoch=self.source.steps_per_epoch)
         self.key = jax.random.key(settings.seed)
         self.model = build.model(settings, axis_name=parallel.AXIS)
-        step = functools.partial(
-            train_step,
-            model=self.model,
-            optimizer=self.optimizer,
-            objective=build.objective(settings),
-            num_classes=settings.data.num_classes,
-            label_smoothing=settings.augment.label_smoothing,
-            mixup_alpha=settings.augment.mixup,
-            axis_name=parallel.AXIS,
-        )
-        self.train_step = parallel.on_all_devices(step, donate=(0,))
+        self.train_step = parallel.on_all_devices(build.step(settings, self.optimizer), donate=(0,))
         self.eval_step = parallel.on_all_devices(
             functools.partial(eval_step, model=self.model, axis_name=parallel.AXIS)
         )

@@ -7,33 +7,26 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 
-from stata_jax.models.layers import Parts, Seen, fold_time, torch_bias, torch_uniform
-from stata_jax.models.pooling import max_filter, max_pool
+from stata_jax.models.layers import Parts, Seen, torch_bias, torch_uniform
+from stata_jax.models.pooling import max_filter
 from stata_jax.models.spikingformer import MLP
-from stata_jax.models.transformer import SpikingTransformer, over_time
+from stata_jax.models.stem import PatchEmbedding
+from stata_jax.models.transformer import SpikingTransformer
 
 
-class Stem(nn.Module):
+class Stem(PatchEmbedding):
     """Patch embedding: three times conv BN LIF [max-pool]; conv BN [max-pool], which is f; f + BN(conv LIF(f))."""
-
-    parts: Parts
-    dim: int
-    timesteps: int
-    pooling: str
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> tuple[jax.Array, Seen]:
         """Maps images (1 or T, B, H, W, C) to currents (T, B, H', W', D)."""
-        parts, rates, x = self.parts, {}, images
-        for i, width in enumerate((self.dim // 8, self.dim // 4, self.dim // 2, self.dim)):
-            conv = parts.conv(width, f"conv{i}", repeats=self.timesteps if x.shape[0] == 1 else 1)
-            x = over_time(conv(x, train=train), self.timesteps)
-            if i < 3:
-                x, rates[f"lif{i}"] = parts.lif(str(i))(x)
-            if self.pooling[i] == "1":
-                x = fold_time(max_pool, x)
-        y, rates["lif3"] = parts.lif("3")(x)
-        return x + parts.conv(self.dim, "conv4")(y, train=train), {"rates": rates}
+        rates, x = {}, images
+        for i in range(3):
+            x, rates[f"lif{i}"] = self.parts.lif(str(i))(self.convolve(x, i, train=train))
+            x = self.pool(x, i)
+        x = self.pool(self.convolve(x, 3, train=train), 3)
+        y, rates["lif3"] = self.parts.lif("3")(x)
+        return x + self.convolve(y, 4, train=train), {"rates": rates}
 
 
 def on_full_grid(tokens: jax.Array, positions: jax.Array | None, *, patches: int) -> jax.Array:
@@ -116,22 +109,13 @@ class Attention(nn.Module):
 class SpikeDrivenTransformer(SpikingTransformer):
     """Spike-driven Transformer (Yao et al., 2023): blocks of masks and sums, and spikes before the head."""
 
+    stem_class, attention_class, mlp_class = Stem, Attention, MLP  # the MLP is Spikingformer's
     has_dvs_mode = True
-
-    @nn.nowrap
-    def make_stem(self) -> nn.Module:
-        """The patch embedding."""
-        return Stem(self.parts, self.dim, self.timesteps, self.pooling, name="stem")
 
     @nn.nowrap
     def make_attention(self, grid: tuple[int, int]) -> nn.Module:
         """The attention of one block."""
         return Attention(self.parts, self.dim, self.heads, self.qkv_bias, grid, self.dvs_mode)
-
-    @nn.nowrap
-    def make_mlp(self) -> nn.Module:
-        """The MLP of one block, which is Spikingformer's."""
-        return MLP(self.parts, self.dim, self.mlp_ratio * self.dim)
 
     def readout(self, features: jax.Array) -> tuple[jax.Array, Seen]:
         """Spikes of the mean token, then a linear layer at each timestep."""

@@ -6,29 +6,22 @@ import flax.linen as nn
 import jax
 
 from stata_jax.models.attention import spiking_attention
-from stata_jax.models.layers import Parts, Seen, fold_time
-from stata_jax.models.pooling import max_pool
-from stata_jax.models.transformer import SpikingTransformer, over_time
+from stata_jax.models.layers import Parts, Seen
+from stata_jax.models.stem import PatchEmbedding
+from stata_jax.models.transformer import SpikingTransformer
 
 
-class Stem(nn.Module):
-    """Patch embedding: four times conv BN LIF [max-pool], which is f; then f + LIF(BN(conv f)); widths D/8 to D."""
-
-    parts: Parts
-    dim: int
-    timesteps: int
-    pooling: str
+class Stem(PatchEmbedding):
+    """Patch embedding: four times conv BN LIF [max-pool], which is f; then f + LIF(BN(conv f))."""
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> tuple[jax.Array, Seen]:
         """Maps images (1 or T, B, H, W, C) to sums of two spikes (T, B, H', W', D)."""
-        parts, rates, x = self.parts, {}, images
-        for i, width in enumerate((self.dim // 8, self.dim // 4, self.dim // 2, self.dim)):
-            conv = parts.conv(width, f"conv{i}", repeats=self.timesteps if x.shape[0] == 1 else 1)
-            x, rates[f"lif{i}"] = parts.lif(str(i))(over_time(conv(x, train=train), self.timesteps))
-            if self.pooling[i] == "1":
-                x = fold_time(max_pool, x)
-        y, rates["lif4"] = parts.lif("4")(parts.conv(self.dim, "conv4")(x, train=train))
+        rates, x = {}, images
+        for i in range(4):
+            x, rates[f"lif{i}"] = self.parts.lif(str(i))(self.convolve(x, i, train=train))
+            x = self.pool(x, i)
+        y, rates["lif4"] = self.parts.lif("4")(self.convolve(x, 4, train=train))
         return x + y, {"rates": rates}
 
 
@@ -74,20 +67,7 @@ class MLP(nn.Module):
 class Spikformer(SpikingTransformer):
     """Spikformer (Zhou et al., 2023): residuals are sums of spikes, so that not all of its products take spikes."""
 
-    @nn.nowrap
-    def make_stem(self) -> nn.Module:
-        """The patch embedding."""
-        return Stem(self.parts, self.dim, self.timesteps, self.pooling, name="stem")
-
-    @nn.nowrap
-    def make_attention(self, grid: tuple[int, int]) -> nn.Module:
-        """The attention of one block, which needs no grid in this family."""
-        return Attention(self.parts, self.dim, self.heads, self.attention_scale, self.qkv_bias)
-
-    @nn.nowrap
-    def make_mlp(self) -> nn.Module:
-        """The MLP of one block."""
-        return MLP(self.parts, self.dim, self.mlp_ratio * self.dim)
+    stem_class, attention_class, mlp_class = Stem, Attention, MLP
 
     def embed_anchor(self, anchor: jax.Array) -> jax.Array:
         """The anchor as spikes, since these blocks take spikes."""

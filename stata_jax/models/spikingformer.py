@@ -4,30 +4,22 @@ import flax.linen as nn
 import jax
 
 from stata_jax.models.attention import spiking_attention
-from stata_jax.models.layers import Parts, Seen, fold_time
-from stata_jax.models.pooling import max_pool
-from stata_jax.models.transformer import SpikingTransformer, over_time
+from stata_jax.models.layers import Parts, Seen
+from stata_jax.models.stem import PatchEmbedding
+from stata_jax.models.transformer import SpikingTransformer
 
 
-class Stem(nn.Module):
-    """Patch embedding: conv BN, then four times LIF, [max-pool], conv BN; widths D/8, D/4, D/2, D and D."""
-
-    parts: Parts
-    dim: int
-    timesteps: int
-    pooling: str
+class Stem(PatchEmbedding):
+    """Patch embedding: conv BN, then four times LIF, [max-pool], conv BN."""
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> tuple[jax.Array, Seen]:
         """Maps images (1 or T, B, H, W, C) to currents (T, B, H', W', D)."""
-        parts, rates = self.parts, {}
-        conv0 = parts.conv(self.dim // 8, "conv0", repeats=self.timesteps if images.shape[0] == 1 else 1)
-        x = over_time(conv0(images, train=train), self.timesteps)
-        for i, width in enumerate((self.dim // 4, self.dim // 2, self.dim, self.dim), start=1):
-            x, rates[f"lif{i}"] = parts.lif(str(i))(x)
-            if self.pooling[i - 1] == "1":
-                x = fold_time(max_pool, x)
-            x = parts.conv(width, f"conv{i}")(x, train=train)
+        rates = {}
+        x = self.convolve(images, 0, train=train)
+        for i in range(1, 5):
+            x, rates[f"lif{i}"] = self.parts.lif(str(i))(x)
+            x = self.convolve(self.pool(x, i - 1), i, train=train)
         return x, {"rates": rates}
 
 
@@ -75,17 +67,4 @@ class MLP(nn.Module):
 class Spikingformer(SpikingTransformer):
     """Spikingformer (Zhou et al., 2023): all products but the first convolution and the head take binary spikes."""
 
-    @nn.nowrap
-    def make_stem(self) -> nn.Module:
-        """The patch embedding."""
-        return Stem(self.parts, self.dim, self.timesteps, self.pooling, name="stem")
-
-    @nn.nowrap
-    def make_attention(self, grid: tuple[int, int]) -> nn.Module:
-        """The attention of one block, which needs no grid in this family."""
-        return Attention(self.parts, self.dim, self.heads, self.attention_scale, self.qkv_bias)
-
-    @nn.nowrap
-    def make_mlp(self) -> nn.Module:
-        """The MLP of one block."""
-        return MLP(self.parts, self.dim, self.mlp_ratio * self.dim)
+    stem_class, attention_class, mlp_class = Stem, Attention, MLP

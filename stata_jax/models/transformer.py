@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -14,11 +14,6 @@ from stata_jax.models.layers import Parts, Seen, normal_002
 
 POOLS = ("all", "tokens")
 NEURONS = ("lif", "plif")
-
-
-def over_time(x: jax.Array, timesteps: int) -> jax.Array:
-    """Repeats what a static image gave, (1, B, ...), over the timesteps, (T, B, ...); recordings stay as they are."""
-    return jnp.broadcast_to(x, (timesteps, *x.shape[1:])) if x.shape[0] == 1 else x
 
 
 class Block(nn.Module):
@@ -90,22 +85,25 @@ class SpikingTransformer(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
-    has_dvs_mode = False
-
-    @nn.nowrap
-    def make_stem(self) -> nn.Module:
-        """The family's patch embedding: images (T or 1, B, H, W, C) to (T, B, H', W', D)."""
-        raise NotImplementedError
+    # What a family is made of.
+    stem_class: ClassVar[Any]
+    attention_class: ClassVar[Any]
+    mlp_class: ClassVar[Any]
+    has_dvs_mode: ClassVar[bool] = False
 
     @nn.nowrap
     def make_attention(self, grid: tuple[int, int]) -> nn.Module:
         """The attention of one block, over patches that lay on `grid`, with its residual."""
-        raise NotImplementedError
+        attention: nn.Module = self.attention_class(
+            self.parts, self.dim, self.heads, self.attention_scale, self.qkv_bias
+        )
+        return attention
 
     @nn.nowrap
     def make_mlp(self) -> nn.Module:
         """The MLP of one block, with its residual."""
-        raise NotImplementedError
+        mlp: nn.Module = self.mlp_class(self.parts, self.dim, self.mlp_ratio * self.dim)
+        return mlp
 
     def embed_anchor(self, anchor: jax.Array) -> jax.Array:
         """The anchor (T, B, 1, D) as it joins the patch tokens: a current, unless a family says otherwise."""
@@ -151,7 +149,8 @@ class SpikingTransformer(nn.Module):
             is impossible.
         """
         images = self._checked(images).astype(self.dtype)
-        embedded, stem = self.make_stem()(images, train=train)
+        patches = self.stem_class(self.parts, self.dim, self.timesteps, self.pooling, name="stem")
+        embedded, stem = patches(images, train=train)
         timesteps, batch, *grid = embedded.shape[:4]
         embed = rearrange(embedded, "t b h w d -> t b (h w) d")
         tokens = embed

@@ -39,17 +39,22 @@ def lif(
 
     Source: STATA, Eqs. 1-3; the detached reset and the surrogate are those of the models' published code.
     """
-    if current.ndim < 1 or current.shape[0] < 1:
-        raise ValueError(f"lif needs currents of shape (T, ...) with T >= 1, got {current.shape}")
-    if not jnp.issubdtype(current.dtype, jnp.floating):
-        raise ValueError(f"lif needs floating-point currents, got {current.dtype}: convert them first")
+    check_neuron("lif", current, threshold=threshold, reset=reset, alpha=alpha)
     if not tau >= 1:  # so that NaN is refused too
         raise ValueError(f"tau is {tau} but a membrane time constant is at least 1 timestep")
+    return _lif((float(tau), float(threshold), float(reset), float(alpha)), current)
+
+
+def check_neuron(name: str, current: jax.Array, *, threshold: float, reset: float, alpha: float) -> None:
+    """Raises ValueError where currents or constants are impossible, whichever neuron it is."""
+    if current.ndim < 1 or current.shape[0] < 1:
+        raise ValueError(f"{name} needs currents of shape (T, ...) with T >= 1, got {current.shape}")
+    if not jnp.issubdtype(current.dtype, jnp.floating):
+        raise ValueError(f"{name} needs floating-point currents, got {current.dtype}: convert them first")
     if not alpha > 0:
         raise ValueError(f"alpha is {alpha} but the surrogate's steepness is above 0")
     if not threshold > reset:
         raise ValueError(f"threshold is {threshold}, which is not above the reset potential {reset}")
-    return _lif((float(tau), float(threshold), float(reset), float(alpha)), current)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

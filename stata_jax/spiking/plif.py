@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from stata_jax.spiking.lif import UNROLL
+from stata_jax.spiking.lif import UNROLL, check_neuron
 from stata_jax.spiking.surrogate import sigmoid_slope, spike
 
 
@@ -36,16 +36,9 @@ def plif(
 
     Source: Fang et al., "Incorporating Learnable Membrane Time Constant", ICCV 2021, Eq. 10.
     """
-    if current.ndim < 1 or current.shape[0] < 1:
-        raise ValueError(f"plif needs currents of shape (T, ...) with T >= 1, got {current.shape}")
-    if not jnp.issubdtype(current.dtype, jnp.floating):
-        raise ValueError(f"plif needs floating-point currents, got {current.dtype}: convert them first")
+    check_neuron("plif", current, threshold=threshold, reset=reset, alpha=alpha)
     if jnp.shape(leak) != ():
         raise ValueError(f"leak must be a scalar, one for all neurons of a layer, got shape {jnp.shape(leak)}")
-    if not alpha > 0:
-        raise ValueError(f"alpha is {alpha} but the surrogate's steepness is above 0")
-    if not threshold > reset:
-        raise ValueError(f"threshold is {threshold}, which is not above the reset potential {reset}")
     return _plif((float(threshold), float(reset), float(alpha)), current, jnp.asarray(leak, jnp.float32))
 
 

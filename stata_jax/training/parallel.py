@@ -1,6 +1,6 @@
 """Running the per-device steps on all devices: the one place where they are mapped."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -9,17 +9,20 @@ from flax import jax_utils
 AXIS = "batch"  # name of the device axis
 
 
-def on_all_devices(step: Callable[..., Any], *, donate: tuple[int, ...] = ()) -> Any:
+def on_all_devices(
+    step: Callable[..., Any], *, donate: tuple[int, ...] = (), devices: Sequence[jax.Device] | None = None
+) -> Any:
     """Maps `step(state, batch, key)` over the devices: state and batch have a device axis, the key has none.
 
     Args:
       step: A per-device function that averages over `AXIS` itself.
       donate: Arguments whose memory the result may take over.
+      devices: Which devices; all local ones if None.
 
     Returns:
       The mapped function, compiled at its first call or by its `lower`.
     """
-    return jax.pmap(step, axis_name=AXIS, in_axes=(0, 0, None), donate_argnums=donate)
+    return jax.pmap(step, axis_name=AXIS, in_axes=(0, 0, None), donate_argnums=donate, devices=devices)
 
 
 def replicate(tree: Any) -> Any:
