@@ -102,7 +102,9 @@ def check_start(settings: ConfigDict) -> None:
 
 
 def start_from(state: "TrainState", settings: ConfigDict) -> "TrainState":
-    """Puts the weights of `init_from` into a fresh state and prints what was not taken over.
+    """Puts the weights of `init_from`, which `check_start` has passed, into a fresh state.
+
+    Prints what was not taken over.
 
     Args:
       state: The state before the first step.
@@ -116,7 +118,6 @@ def start_from(state: "TrainState", settings: ConfigDict) -> "TrainState":
     """
     from stata_jax.training.transfer import TransferError, transfer
 
-    check_start(settings)
     folder = pathlib.Path(settings.init_from).expanduser()
     found, step = read_variables(folder)
     try:

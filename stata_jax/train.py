@@ -40,7 +40,8 @@ def train(settings: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     """
     config.check(settings)
     build.check_devices(settings, parts=("train", "eval"))
-    reuse.check_start(settings)
+    if not _has_checkpoints(workdir):  # a resumed run no longer needs the weights that it started from
+        reuse.check_start(settings)
     _claim(workdir, settings)
     compilation.use_cache()
     run = _Run(settings)
@@ -202,11 +203,15 @@ def _metrics_writer(workdir: pathlib.Path, step: int) -> MetricsWriter:
         raise config.ConfigError(str(error)) from error
 
 
+def _has_checkpoints(workdir: pathlib.Path) -> bool:
+    return any(folder.name.isdigit() for folder in workdir.glob("checkpoints/*"))
+
+
 def _claim(workdir: pathlib.Path, settings: ConfigDict) -> None:
     """Writes the run's config; where the folder holds checkpoints, only if they are of the same config."""
     path = workdir / "config.json"
     mine = json.loads(config.to_json(settings))
-    if path.exists() and any(folder.name.isdigit() for folder in workdir.glob("checkpoints/*")):
+    if path.exists() and _has_checkpoints(workdir):
         try:
             theirs = json.loads(path.read_text())
         except ValueError as error:

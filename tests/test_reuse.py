@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +56,7 @@ def folder(tmp_path_factory):
 
 def start(folder, **changes):
     settings = settings_with(init_from=str(folder), **changes)
+    reuse.check_start(settings)
     return reuse.start_from(fresh(settings), settings)
 
 
@@ -100,11 +102,13 @@ def test_a_folder_without_a_run_is_named(tmp_path):
 
 
 def test_a_run_starts_from_it_once(folder, tmp_path, capsys):
-    """The weights count for a fresh run; a resumed one goes on from its own."""
+    """The weights count for a fresh run; a resumed one goes on from its own, and needs them no more."""
+    folder = shutil.copytree(folder, tmp_path / "source")
     flags = [f"--config={CONFIG}", f"--workdir={tmp_path / 'run'}", f"--config.init_from={folder}"]
     flags += [f"--config.{key}={value}" for key, value in SMALL.items()]
     assert main.main(flags) == 0
     assert f"starting from {folder}, step 7" in capsys.readouterr().out
+    shutil.rmtree(folder)
     assert main.main(flags) == 0
     out = capsys.readouterr().out
     assert "this run is finished" in out and "starting from" not in out
