@@ -1,6 +1,7 @@
 """Which matrix products of a model take spikes, found by running its program equation by equation."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ _PRODUCTS = ("dot_general", "conv_general_dilated")
 # Calls whose program is run here; any other primitive with a program inside must not hold a product.
 _CALLS = ("jit", "pjit", "closed_call", "core_call", "checkpoint", "custom_jvp_call", "custom_vjp_call")
 
+_Content = tuple[jax.Array, jax.Array]  # the kind of an operand, and its mean
+_Found = list[tuple[str, int, list[_Content]]]  # name, MACs and operands of each product
+
 
 @dataclasses.dataclass(frozen=True)
 class Product:
@@ -22,10 +26,14 @@ class Product:
       name: Where it is, by module names.
       inputs: What its operands hold, one or two of `BINARY`, `WHOLE`, `REAL` and `SILENT` (all zero); weights are left
         out.
+      rates: Mean of each of these operands: of spikes their firing rate.
+      macs: Multiply-accumulates of the product, all images and timesteps that it runs over together.
     """
 
     name: str
     inputs: tuple[str, ...]
+    rates: tuple[float, ...] = ()
+    macs: int = 0
 
     @property
     def spike_driven(self) -> bool:
@@ -51,17 +59,20 @@ def matrix_products(function: Callable[..., Any], weights: Any, *data: Any) -> l
       ValueError: If a product is inside a loop or a branch, where its inputs cannot be seen.
     """
     closed = jax.make_jaxpr(function)(weights, *data)
-    names: list[str] = []
+    places: list[tuple[str, int]] = []
 
     @jax.jit
-    def look(weights: list[Any], data: list[Any]) -> list[list[jax.Array]]:
-        found: list[tuple[str, list[jax.Array]]] = []
+    def look(weights: list[Any], data: list[Any]) -> list[list[_Content]]:
+        found: _Found = []
         _run(closed, [(leaf, True) for leaf in weights] + [(leaf, False) for leaf in data], found, prefix="")
-        names.extend(name for name, _ in found)
-        return [kinds for _, kinds in found]
+        places.extend((name, macs) for name, macs, _ in found)
+        return [contents for _, _, contents in found]
 
-    kinds = look(jax.tree.leaves(weights), jax.tree.leaves(data))
-    return [Product(_place(name), tuple(_KINDS[int(k)] for k in each)) for name, each in zip(names, kinds, strict=True)]
+    contents = jax.device_get(look(jax.tree.leaves(weights), jax.tree.leaves(data)))
+    return [
+        Product(_place(name), tuple(_KINDS[kind] for kind, _ in each), tuple(float(mean) for _, mean in each), macs)
+        for (name, macs), each in zip(places, contents, strict=True)
+    ]
 
 
 def _place(scope: str) -> str:
@@ -80,7 +91,7 @@ def kind_of(values: jax.Array) -> jax.Array:
 def _run(
     closed: core.ClosedJaxpr,
     inputs: Sequence[tuple[Any, bool]],
-    found: list[tuple[str, list[jax.Array]]],
+    found: _Found,
     *,
     prefix: str,
 ) -> list[tuple[Any, bool]]:
@@ -98,7 +109,9 @@ def _run(
         name, here = equation.primitive.name, f"{prefix}/{equation.source_info.name_stack}".strip("/")
         inner = [value for value in equation.params.values() if isinstance(value, core.ClosedJaxpr | core.Jaxpr)]
         if name in _PRODUCTS and not fixed:
-            found.append((here, [kind_of(value) for value, is_weight in operands if not is_weight]))
+            values = [value for value, is_weight in operands if not is_weight]
+            contents = [(kind_of(value), jnp.mean(value.astype(jnp.float32))) for value in values]
+            found.append((here, _macs(equation), contents))
         if name in _CALLS and len(inner) == 1 and isinstance(inner[0], core.ClosedJaxpr):
             results = _run(inner[0], operands, found, prefix=here)
         else:
@@ -108,6 +121,17 @@ def _run(
             results = [(value, fixed) for value in (values if equation.primitive.multiple_results else [values])]
         known |= dict(zip(equation.outvars, results, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
+
+
+def _macs(equation: Any) -> int:
+    """Outputs of a product, times the products that are added up in each."""
+    left, right = (atom.aval.shape for atom in equation.invars)
+    dimensions = equation.params["dimension_numbers"]
+    if equation.primitive.name == "dot_general":
+        added = math.prod(left[axis] for axis in dimensions[0][0])
+    else:  # a kernel's taps and input channels
+        added = math.prod(right) // right[dimensions.rhs_spec[0]]
+    return math.prod(equation.outvars[0].aval.shape) * added
 
 
 def _needed(jaxpr: core.Jaxpr) -> list[Any]:

@@ -52,6 +52,21 @@ def test_kinds_follow_the_data():
     assert products(function, 0 * BINARY) == [("silent",)]
 
 
+def test_rates_and_macs_of_products():
+    def function(w, x):
+        image = jnp.stack([x, x, x], axis=-1)[None]  # 1 x 4 x 4 pixels, 3 channels
+        kernel, layout = jnp.tile(w[0, 0], (3, 3, 3, 5)), ("NHWC", "HWIO", "NHWC")
+        convolved = jax.lax.conv_general_dilated(image, kernel, (2, 2), "SAME", dimension_numbers=layout)
+        return (x @ w).sum() + jnp.einsum("ij,kj->ik", x, x[:2]).sum() + convolved.sum()
+
+    found = matrix_products(function, WEIGHT, BINARY)
+    assert {(product.macs, product.rates) for product in found} == {
+        (4 * 4 * 4, (0.25,)),
+        (4 * 2 * 4, (0.25, 0.25)),
+        (2 * 2 * 5 * 9 * 3, (0.25,)),
+    }
+
+
 def test_a_product_in_a_loop_is_refused():
     with pytest.raises(ValueError, match="a matrix product inside scan"):
         products(lambda w, x: jax.lax.scan(lambda c, _: (c @ w, None), x, None, length=2)[0], BINARY)
