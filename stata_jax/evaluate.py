@@ -44,15 +44,23 @@ def evaluate(
     images = jax.ShapeDtypeStruct((1, *source.image_shape), jnp.float32)
     wanted = jax.eval_shape(build.model(settings).init, jax.random.key(0), images)
     variables, at = reuse.read_variables(workdir, step=step)
-    _check_fit(variables, wanted)
+    check_fit(variables, wanted)
     mapped = parallel.on_all_devices(functools.partial(eval_step, model=model, axis_name=parallel.AXIS))
     batches = (source.test_batch(i) for i in range(source.test_steps))
     accuracy = count_hits(mapped, parallel.replicate(variables), batches, key=jax.random.key(settings.seed))
     return accuracy | {"step": at}
 
 
-def _check_fit(variables: Mapping[str, object], wanted: Mapping[str, object]) -> None:
-    """Raises where the overrides ask for a network that the checkpoint does not hold."""
+def check_fit(variables: Mapping[str, object], wanted: Mapping[str, object]) -> None:
+    """Raises where the overrides ask for a network that the checkpoint does not hold.
+
+    Args:
+      variables: What the checkpoint holds.
+      wanted: Shapes of what the network of the config has.
+
+    Raises:
+      ConfigError: Naming the first array that differs.
+    """
     from flax.traverse_util import flatten_dict
 
     have, want = (

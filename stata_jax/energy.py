@@ -1,0 +1,156 @@
+"""Operations and theoretical energy of a run, by layer: `python -m stata_jax.energy --workdir=runs/digits`.
+
+With firing rates measured on the test set, of the model as it was trained and of the same weights without pruning.
+"""
+
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from stata_jax import cli, config, reuse
+
+if TYPE_CHECKING:
+    from stata_jax.analysis.energy import Layer
+
+# Other ways to count than the published one, see `layer_operations`.
+_ALTERNATIVES = {
+    "first convolution once": {"once": True},
+    "attention in the cheaper order": {"cheaper": True},
+    "sums of spikes as MACs": {"sums_as_macs": True},
+}
+
+
+def measure(
+    workdir: pathlib.Path, *, overrides: Mapping[str, object] | None = None, step: int | None = None
+) -> dict[str, Any]:
+    """Measures firing rates on the whole test set, and counts with them.
+
+    Args:
+      workdir: Folder of a run.
+      overrides: Values by dotted key that differ from the run's config, such as `{"sparsity.keep_rate": 0.4}`.
+      step: Which checkpoint; None for the newest.
+
+    Returns:
+      JSON values: what was measured, and under `models` the counts of the model `as trained` and, if it has an anchor
+      or drops tokens, of the same weights `dense`, without both. Operations are of one image.
+
+    Raises:
+      ConfigError: If the folder holds no such checkpoint, or the overrides do not fit it.
+    """
+    settings = config.apply_overrides(reuse.read_settings(workdir), dict(overrides or {}))
+    config.check(settings)
+
+    import jax  # only now that the flags are right: it takes seconds
+    import jax.numpy as jnp
+
+    from stata_jax import build
+    from stata_jax.analysis.energy import layer_operations, model_sizes
+    from stata_jax.analysis.rates import mean_rates
+    from stata_jax.evaluate import check_fit
+    from stata_jax.training import compilation
+
+    compilation.use_cache()
+    source, model = build.source(settings), build.model(settings)
+    images = jax.ShapeDtypeStruct((1, *source.image_shape), jnp.float32)
+    variables, at = reuse.read_variables(workdir, step=step)
+    check_fit(variables, jax.eval_shape(model.init, jax.random.key(0), images))
+    models = {"as trained": model}
+    if model.anchor or model.prune_at:
+        models["dense"] = model.clone(anchor=False, keep_rate=1.0, prune_at=())
+    counts = {}
+    for name, each in models.items():
+        batches = (source.test_batch(i) for i in range(source.test_steps))
+        rates = mean_rates(each, variables, batches, key=jax.random.key(settings.seed))
+        sizes = model_sizes(each, images.shape)
+        counts[name] = _summary(layer_operations(rates, **sizes)) | {
+            "alternatives": {
+                way: _summary(layer_operations(rates, **options, **sizes)) for way, options in _ALTERNATIVES.items()
+            }
+        }
+    return {
+        "name": settings.name,
+        "step": at,
+        "images": source.test_examples,
+        "family": settings.model.family,
+        "timesteps": settings.model.timesteps,
+        "keep_rate": settings.sparsity.keep_rate,
+        "models": counts,
+    }
+
+
+def _summary(layers: "Sequence[Layer]") -> dict[str, Any]:
+    """Layers and totals as JSON values."""
+    from stata_jax.analysis.energy import AC, MAC, energy_mj, total
+
+    return {
+        "layers": [dataclasses.asdict(layer) | {"operations": layer.operations} for layer in layers],
+        "mac": total(layers, MAC),
+        "ac": total(layers, AC),
+        "energy_mj": energy_mj(layers),
+    }
+
+
+def as_markdown(result: Mapping[str, Any]) -> str:
+    """The result as a table, with a line of totals for each way to count."""
+    models = result["models"]
+    columns = " | ".join(f"{name}: MACs if dense | input rate | operations" for name in models)
+    lines = [
+        f"{result['name']}: {result['family']}, T {result['timesteps']}, keep rate {result['keep_rate']:g}, step "
+        f"{result['step']}; one image, mean of {result['images']} test images",
+        "",
+        f"| layer | kind | {columns} |",
+        f"|---|---|{'---|' * 3 * len(models)}",
+    ]
+    for rows in zip(*(count["layers"] for count in models.values()), strict=True):
+        cells = [f"{row['macs'] / 1e6:.4f} M | {row['rate']:.4f} | {row['operations'] / 1e6:.4f} M" for row in rows]
+        lines.append(f"| {rows[0]['name']} | {rows[0]['kind']} | {' | '.join(cells)} |")
+    lines += ["", f"total: {_totals(models)}"]
+    for way in _ALTERNATIVES:
+        other = {name: count["alternatives"][way] for name, count in models.items()}
+        if any(other[name]["layers"] != models[name]["layers"] for name in models):
+            lines.append(f"{way}: {_totals(other)}")
+    return "\n".join(lines)
+
+
+def _totals(counts: Mapping[str, Mapping[str, Any]]) -> str:
+    """The totals of one way to count: of each model, and how the first compares with the second."""
+    parts = [
+        f"{name} {count['mac'] / 1e6:.4f} M MAC + {count['ac'] / 1e6:.4f} M AC = {count['energy_mj']:.4g} mJ"
+        for name, count in counts.items()
+    ]
+    if "dense" in counts:
+        ours, dense = counts["as trained"], counts["dense"]
+        operations = (ours["mac"] + ours["ac"]) / (dense["mac"] + dense["ac"])
+        energy = ours["energy_mj"] / dense["energy_mj"]
+        parts.append(f"{100 * operations:.1f} % of the operations, {100 * energy:.1f} % of the energy")
+    return "; ".join(parts)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code, see `cli.run`."""
+    return cli.run(_energy, argv, interrupted="interrupted")
+
+
+def _energy(argv: Sequence[str]) -> None:
+    description = "Count the operations and the theoretical energy of a run, with measured firing rates."
+    parser = cli.Parser(prog="python -m stata_jax.energy", description=description)
+    parser.add_argument("--workdir", metavar="DIR", help="the folder of the run (needed)")
+    parser.add_argument("--step", metavar="N", type=int, help="which checkpoint (default: the newest)")
+    parser.add_argument("--output", metavar="DIR", help="where to leave energy.json and energy.md")
+    flags, flag_overrides = cli.parse(parser, argv, required="workdir")
+    workdir = pathlib.Path(flags.workdir).expanduser().absolute()
+    overrides = config.parse_overrides(reuse.read_settings(workdir), flag_overrides)
+    result = measure(workdir, overrides=overrides, step=flags.step)
+    print(as_markdown(result))
+    if flags.output is not None:
+        from stata_jax.training.metrics import write_json
+
+        folder = pathlib.Path(flags.output).expanduser()
+        write_json(folder / "energy.json", result)
+        (folder / "energy.md").write_text(as_markdown(result) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
