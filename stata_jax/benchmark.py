@@ -1,6 +1,8 @@
 """Times training and inference of a published model, dense against pruned, in one run on one machine.
 
 python -m stata_jax.benchmark --model=spikingformer_4_384 --keep_rates=1,0.2 --batch_size=16
+
+`--peer=spikingjelly` times the same network in PyTorch, dense, in turns with ours.
 """
 
 import pathlib
@@ -12,7 +14,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from stata_jax import cli, config
+from stata_jax import cli, config, peer_programs
+from stata_jax.analysis.bench_table import as_markdown, compared
 
 ConfigError = config.ConfigError
 MODES = ("train", "infer")
@@ -115,9 +118,10 @@ def measure(
     batch_size: int,
     rounds: int,
     modes: Sequence[str] = MODES,
+    peers: Sequence[str] = (),
     overrides: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
-    """Times one model at several keep rates, in turns.
+    """Times one model at several keep rates, and peers of it, in turns.
 
     Args:
       name: A published model.
@@ -125,13 +129,15 @@ def measure(
       batch_size: Images a step.
       rounds: How often each program is timed.
       modes: `train`, `infer` or both.
+      peers: Keys of `analysis.peer.PEERS`.
       overrides: Further config values by dotted key.
 
     Returns:
-      JSON values: the machine, and a row for each mode and keep rate with times in seconds and memory in bytes.
+      JSON values: the machine, and a row for each mode and keep rate, then each peer, with times in seconds, memory in
+      bytes, and `x_peer`, each peer's time over the row's.
 
     Raises:
-      ConfigError: For an unknown model or mode, or an impossible value.
+      ConfigError: For an unknown model, mode or peer, or an impossible value.
     """
     for mode in modes:
         if mode not in MODES:
@@ -143,32 +149,22 @@ def measure(
 
     given: dict[str, Any] = {"batch_size": batch_size, "overrides": overrides or {}}
     configs = {rate: settings_for(name, keep_rate=rate, **given) for rate in keep_rates}
+    peer_programs.check(peers, configs[keep_rates[0]])
     compilation.use_cache()
     rows: list[dict[str, Any]] = []
     for mode in modes:
-        calls, facts = {}, {}
+        calls: dict[str, Callable[[], Any]] = {}
+        facts: dict[str, dict[str, Any]] = {}
         for rate, settings in configs.items():
             print(f"compiling {mode} at keep rate {rate:g} ...", flush=True)
-            calls[f"{rate:g}"], facts[rate] = prepare(settings, mode)
+            calls[f"{rate:g}"], known = prepare(settings, mode)
+            facts[f"{rate:g}"] = {"mode": mode, "keep_rate": rate, **known}
+        for peer in peers:
+            print(f"preparing {mode} of {peer} ...", flush=True)
+            calls[peer], known = peer_programs.prepare(peer, configs[keep_rates[0]], mode)
+            facts[peer] = {"mode": mode, "peer": peer, **known}
         print(f"timing {mode}, {rounds} rounds ...", flush=True)
-        timings = time_alternately(calls, rounds=rounds)
-        first = len(rows)
-        for rate in keep_rates:
-            timing = timings[f"{rate:g}"]
-            rows.append(
-                {
-                    "mode": mode,
-                    "keep_rate": rate,
-                    "step_s": timing.median,
-                    "spread_s": timing.spread,
-                    "images_per_s": batch_size / timing.median,
-                    **facts[rate],
-                }
-            )
-        base = rows[first]
-        for row in rows[first:]:
-            row["speed_up"] = base["step_s"] / row["step_s"]
-            row["memory_share"] = None if row["peak_bytes"] is None else row["peak_bytes"] / base["peak_bytes"]
+        rows += compared(facts, time_alternately(calls, rounds=rounds), batch_size=batch_size, peers=peers)
     return {
         "model": name,
         "batch_size": batch_size,
@@ -179,36 +175,10 @@ def measure(
         "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         "jax": jax.__version__,
+        "peers": list(peers),
         "device_peak_bytes": device_peak_bytes(),
         "rows": rows,
     }
-
-
-def as_markdown(result: Mapping[str, Any]) -> str:
-    """The result as a table."""
-    lines = [
-        f"{result['model']}, batch {result['batch_size']}, {result['image_size']}x{result['image_size']}, "
-        f"T {result['timesteps']}, {result['dtype']}; {result['device']}, jax {result['jax']}, "
-        f"median of {result['rounds']} calls",
-        "",
-        "| | keep rate | step | images/s | speed-up | compile | FLOPs | temporary memory | all memory | share |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in result["rows"]:
-        cells = [
-            row["mode"],
-            f"{row['keep_rate']:g}",
-            f"{1000 * row['step_s']:.0f} ± {1000 * row['spread_s']:.0f} ms",
-            f"{row['images_per_s']:.1f}",
-            f"x{row['speed_up']:.2f}",
-            f"{row['compile_s']:.1f} s",
-            "?" if row["flops"] is None else f"{row['flops'] / 1e9:.1f} G",
-            "?" if row["temp_bytes"] is None else f"{row['temp_bytes'] / 1e6:.0f} MB",
-            "?" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e6:.0f} MB",
-            "?" if row["memory_share"] is None else f"{100 * row['memory_share']:.0f} %",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -224,6 +194,7 @@ def _benchmark(argv: Sequence[str]) -> None:
     parser.add_argument("--batch_size", metavar="N", type=int, default=16, help="images a step (default: 16)")
     parser.add_argument("--rounds", metavar="N", type=int, default=10, help="timed calls of each (default: 10)")
     parser.add_argument("--modes", metavar="LIST", default="train,infer", help="train, infer or both (default)")
+    parser.add_argument("--peer", metavar="LIST", help="also time PyTorch: spikingjelly, spikingjelly_compiled or both")
     parser.add_argument("--output", metavar="DIR", help="where to leave benchmark.json and benchmark.md")
     flags, flag_overrides = cli.parse(parser, argv, required="model")
     try:
@@ -238,6 +209,7 @@ def _benchmark(argv: Sequence[str]) -> None:
         batch_size=flags.batch_size,
         rounds=flags.rounds,
         modes=flags.modes.split(","),
+        peers=[] if flags.peer is None else flags.peer.split(","),
         overrides=config.parse_overrides(config.defaults(), flag_overrides),
     )
     print(as_markdown(result))
