@@ -8,7 +8,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
+from stata_jax.models.normalize import apply_statistics, normalize
+from stata_jax.models.products import PRODUCT, convolve, linear
 from stata_jax.spiking.lif import lif
 from stata_jax.spiking.plif import plif
 
@@ -90,25 +93,16 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
-        values = x.astype(jnp.float32)
-        if train:
-            axes = tuple(range(x.ndim - 1))
-            mean = self._over_devices(jnp.mean(values, axis=axes))
-            # Two passes: the mean of squares less the square of the mean loses all digits when the mean is large.
-            var = self._over_devices(jnp.mean(jnp.square(values - mean), axis=axes))
-            if not self.is_initializing():
-                n = self.repeats * (x.size // channels) * self._devices()
-                unbiased = var * (n / max(n - 1, 1))
-                running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * mean
-                running_var.value = self.momentum * running_var.value + (1 - self.momentum) * unbiased
-        else:
-            mean, var = running_mean.value, running_var.value
-        y = (values - mean) * (jax.lax.rsqrt(var + self.epsilon) * scale) + bias
-        return y.astype(x.dtype)
-
-    def _over_devices(self, x: jax.Array) -> jax.Array:
-        named = self.axis_name is not None and not self.is_initializing()
-        return jax.lax.pmean(x, self.axis_name) if named else x
+        if not train:
+            return apply_statistics(x, running_mean.value, running_var.value, scale, bias, epsilon=self.epsilon)
+        axis_name = None if self.is_initializing() else self.axis_name
+        y, mean, var = normalize(x, scale, bias, self.epsilon, axis_name)
+        if not self.is_initializing():
+            n = self.repeats * (x.size // channels) * self._devices()
+            unbiased = var * (n / max(n - 1, 1))
+            running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * mean
+            running_var.value = self.momentum * running_var.value + (1 - self.momentum) * unbiased
+        return y
 
     def _devices(self) -> int:
         return 1 if self.axis_name is None else jax.lax.axis_size(self.axis_name)
@@ -132,8 +126,10 @@ class LinearNorm(nn.Module):
             dtype=self.dtype,
             kernel_init=normal_002 if self.small_init else torch_uniform,
             bias_init=nn.initializers.zeros if self.small_init else torch_bias(x.shape[-1]),
+            dot_general=lambda x, weight, *_, **__: linear(x, weight),
             name="linear",
         )(x)
+        x = checkpoint_name(x, PRODUCT)
         return BatchNorm(axis_name=self.axis_name, name="norm")(x, train=train)
 
 
@@ -159,9 +155,10 @@ class ConvNorm(nn.Module):
             use_bias=False,
             dtype=self.dtype,
             kernel_init=normal_002 if self.small_init else torch_uniform,
+            conv_general_dilated=lambda x, weight, *_, **__: convolve(x, weight),
             name="conv",
         )
-        x = fold_time(conv, x)
+        x = checkpoint_name(fold_time(conv, x), PRODUCT)
         return BatchNorm(axis_name=self.axis_name, repeats=self.repeats, name="norm")(x, train=train)
 
 

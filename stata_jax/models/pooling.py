@@ -49,27 +49,41 @@ def _windows(x: jax.Array, *, stride: int) -> tuple[jax.Array, jax.Array]:
 
 
 def _backward(place: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
+    def by_image(place: jax.Array, gradient: jax.Array) -> jax.Array:
+        # In a loop of its own, for else a processor's compiler repeats this in each sum that reads it.
+        return jax.lax.map(lambda one: _received(one[0][None], one[1][None])[0], (place, gradient))
+
+    return (jax.lax.platform_dependent(place, gradient, cpu=by_image, default=_received),)
+
+
+def _received(place: jax.Array, gradient: jax.Array) -> jax.Array:
     """Adds up what each pixel receives from the windows that it lies in.
 
     The window of output row o covers input rows 2o - 1, 2o and 2o + 1: an even row 2o lies in the middle of one
     window, an odd row 2o + 1 in the last row of window o and in the first of window o + 1. Columns likewise.
     """
-    batch, height, width, channels = gradient.shape
+    _, height, width, _ = gradient.shape
+    elsewhere = 9
+    in_window = {0: (1, 2), 1: (elsewhere, 0)}  # place of an even and of an odd row in window o, and in window o + 1
+    total = jnp.zeros((), gradient.dtype)
+    for down, rows in in_window.items():
+        for right, columns in in_window.items():
+            row = jnp.tile(jnp.array(rows, jnp.uint8), height)[:, None, None]
+            column = jnp.tile(jnp.array(columns, jnp.uint8), width)[:, None]
+            chosen = jnp.where((row < elsewhere) & (column < elsewhere), 3 * row + column, jnp.uint8(elsewhere))
+            given = _for_pixels(gradient, down, right)
+            total = total + jnp.where(_for_pixels(place, down, right) == chosen, given, jnp.zeros_like(given))
+    return total
 
-    def given(row: int, column: int) -> jax.Array:
-        """What the windows give to this place of theirs, aligned to the pixel pair (2o, 2o + 1) that holds it."""
-        chosen = jnp.where(place == 3 * row + column, gradient, jnp.zeros_like(gradient))
-        # Place 0 of window o + 1 belongs to pixel pair o.
-        down, right = int(row == 0), int(column == 0)
-        return jnp.pad(chosen, ((0, 0), (0, down), (0, right), (0, 0)))[:, down:, right:]
 
-    even_rows = (given(1, 1), given(1, 2) + given(1, 0))
-    odd_rows = (
-        given(2, 1) + given(0, 1),
-        given(2, 2) + given(2, 0) + given(0, 2) + given(0, 0),
-    )
-    pairs = jnp.stack([jnp.stack(even_rows, axis=3), jnp.stack(odd_rows, axis=3)], axis=2)
-    return (pairs.reshape(batch, 2 * height, 2 * width, channels),)
+def _for_pixels(windows: jax.Array, down: int, right: int) -> jax.Array:
+    """For each pixel pair (2o, 2o + 1), rows and columns, the value of window o + down, o + right; zero beyond.
+
+    A zero beyond the edge is the first place of a window that gives nothing.
+    """
+    _, height, width, _ = windows.shape
+    shifted = jnp.pad(windows, ((0, 0), (0, down), (0, right), (0, 0)))[:, down : down + height, right : right + width]
+    return jnp.repeat(jnp.repeat(shifted, 2, axis=1), 2, axis=2)
 
 
 max_pool.defvjp(_pool, _backward)

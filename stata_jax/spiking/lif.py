@@ -5,10 +5,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from stata_jax.spiking.pieces import scan_by_pieces
 from stata_jax.spiking.surrogate import sigmoid_slope, spike
-
-# Steps that the compiler sees at once. Unrolled, it fuses charge, fire and reset into one loop over the neurons.
-UNROLL = 16
 
 
 def lif(
@@ -21,8 +19,8 @@ def lif(
         V[t] = H[t] (1 - S[t]) + V_reset S[t],    V[0] = V_reset
 
     The gradient runs through the charge, with a sigmoid's slope for the step function; the reset passes none. The
-    backward pass needs `H` alone, so that is all that the forward pass keeps. The membrane is float32 whatever the
-    type of the current: a bfloat16 membrane flips spikes.
+    backward pass keeps the current and computes `H` from it again, which costs less than writing it down. The membrane
+    is float32 whatever the type of the current: a bfloat16 membrane flips spikes.
 
     Args:
       current: `X`, shape (T, ...), any floating type.
@@ -57,12 +55,21 @@ def check_neuron(name: str, current: jax.Array, *, threshold: float, reset: floa
         raise ValueError(f"threshold is {threshold}, which is not above the reset potential {reset}")
 
 
+Constants = tuple[float, float, float, float]
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _lif(constants: tuple[float, float, float, float], current: jax.Array) -> jax.Array:
-    return _charge_and_fire(constants, current)[0]
+def _lif(constants: Constants, current: jax.Array) -> jax.Array:
+    """The spikes `S` of `lif`."""
+
+    def scan(current: jax.Array, *, unroll: int) -> jax.Array:
+        return _charge_and_fire(constants, current, unroll=unroll)[0]
+
+    spikes: jax.Array = scan_by_pieces(scan, current)
+    return spikes
 
 
-def _charge_and_fire(constants: tuple[float, float, float, float], current: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _charge_and_fire(constants: Constants, current: jax.Array, *, unroll: int) -> tuple[jax.Array, jax.Array]:
     """The equations of `lif`: spikes `S` and the potentials `H` before the reset."""
     tau, threshold, reset, _ = constants
 
@@ -73,15 +80,15 @@ def _charge_and_fire(constants: tuple[float, float, float, float], current: jax.
         return membrane, (spikes.astype(current.dtype), charged)
 
     rest = jnp.full(current.shape[1:], reset, jnp.float32)
-    _, (spikes, charged) = jax.lax.scan(step, rest, current, unroll=min(UNROLL, current.shape[0]))
-    # Without the barriers the compiler repeats the whole chain of timesteps inside each sum that reads its result.
-    return jax.lax.optimization_barrier((spikes, charged))
+    return jax.lax.scan(step, rest, current, unroll=unroll)[1]
 
 
-def _backward(
-    constants: tuple[float, float, float, float], charged: jax.Array, spike_gradient: jax.Array
-) -> tuple[jax.Array]:
-    """The chain rule of `lif`, from the last timestep to the first.
+def _forward(constants: Constants, current: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return _lif(constants, current), current
+
+
+def _backward(constants: Constants, current: jax.Array, spike_gradient: jax.Array) -> tuple[jax.Array]:
+    """The chain rule of `lif`, from the last timestep to the first, with `H` computed again.
 
     dH[t] = dS[t] slope(H[t] - V_th) + dV[t] (1 - S[t]),   dX[t] = dH[t] / tau,   dV[t-1] = dH[t] (1 - 1 / tau)
     """
@@ -95,11 +102,12 @@ def _backward(
         current_gradient = charged_gradient / tau
         return charged_gradient - current_gradient, current_gradient.astype(spike_gradient.dtype)
 
-    spike_gradient = jax.lax.optimization_barrier(spike_gradient)
-    last = jnp.zeros(charged.shape[1:], jnp.float32)
-    unroll = min(UNROLL, charged.shape[0])
-    _, current_gradient = jax.lax.scan(step, last, (charged, spike_gradient), reverse=True, unroll=unroll)
-    return (jax.lax.optimization_barrier(current_gradient),)
+    def scan(current: jax.Array, gradient: jax.Array, *, unroll: int) -> jax.Array:
+        charged = _charge_and_fire(constants, current, unroll=unroll)[1]
+        last = jnp.zeros(charged.shape[1:], jnp.float32)
+        return jax.lax.scan(step, last, (charged, gradient), reverse=True, unroll=unroll)[1]
+
+    return (scan_by_pieces(scan, current, spike_gradient),)
 
 
-_lif.defvjp(_charge_and_fire, _backward)
+_lif.defvjp(_forward, _backward)

@@ -5,7 +5,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from stata_jax.spiking.lif import UNROLL, check_neuron
+from stata_jax.spiking.lif import check_neuron
+from stata_jax.spiking.pieces import scan_by_pieces
 from stata_jax.spiking.surrogate import sigmoid_slope, spike
 
 
@@ -57,9 +58,11 @@ def _forward(
         spikes = spike(charged - threshold)
         return charged * (1 - spikes) + reset * spikes, (spikes.astype(current.dtype), charged)
 
-    rest = jnp.full(current.shape[1:], reset, jnp.float32)
-    _, (spikes, charged) = jax.lax.scan(step, rest, current, unroll=min(UNROLL, current.shape[0]))
-    spikes, charged = jax.lax.optimization_barrier((spikes, charged))
+    def scan(current: jax.Array, *, unroll: int) -> tuple[jax.Array, jax.Array]:
+        rest = jnp.full(current.shape[1:], reset, jnp.float32)
+        return jax.lax.scan(step, rest, current, unroll=unroll)[1]
+
+    spikes, charged = scan_by_pieces(scan, current)
     return spikes, (charged, leak)
 
 
@@ -81,9 +84,11 @@ def _backward(
         charged_gradient = gradient.astype(jnp.float32) * slope + membrane_gradient * (1 - spike(over))
         return charged_gradient * (1 - leak), charged_gradient
 
-    last = jnp.zeros(charged.shape[1:], jnp.float32)
-    unroll = min(UNROLL, charged.shape[0])
-    _, charged_gradient = jax.lax.scan(step, last, (charged, spike_gradient), reverse=True, unroll=unroll)
+    def scan(charged: jax.Array, gradient: jax.Array, *, unroll: int) -> jax.Array:
+        last = jnp.zeros(charged.shape[1:], jnp.float32)
+        return jax.lax.scan(step, last, (charged, gradient), reverse=True, unroll=unroll)[1]
+
+    charged_gradient = scan_by_pieces(scan, charged, spike_gradient)
     spikes = spike(charged - threshold)
     after_reset = charged * (1 - spikes) + reset * spikes
     before = jnp.concatenate([jnp.full_like(charged[:1], reset), after_reset[:-1]])

@@ -1,0 +1,98 @@
+"""Batch normalisation by the batch's own statistics, as one function with its gradient."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from stata_jax.spiking.pieces import by_pieces, sum_over_pieces
+
+
+def statistics(x: jax.Array, *, axis_name: str | None = None) -> tuple[jax.Array, jax.Array]:
+    """Mean and biased variance over all axes but the last, in float32, and over all devices of a named axis.
+
+    Two passes: the mean of squares less the square of the mean loses all digits when the mean is large.
+    """
+    axes = tuple(range(x.ndim - 1))
+    values = x.astype(jnp.float32)
+    mean = _over_devices(jnp.mean(values, axis=axes), axis_name)
+    return mean, _over_devices(jnp.mean(jnp.square(values - mean), axis=axes), axis_name)
+
+
+def _over_devices(x: jax.Array, axis_name: str | None) -> jax.Array:
+    return x if axis_name is None else jax.lax.pmean(x, axis_name)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def normalize(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Normalises by the batch: `y = (x - mean) / sqrt(var + epsilon) * scale + bias`.
+
+    The backward pass keeps `x` and the statistics. Its sums are those of the closed form,
+
+        dx = scale / sqrt(var + epsilon) (dy - mean(dy) - n mean(dy n)),   n = (x - mean) / sqrt(var + epsilon),
+
+    two over the batch where the derived rule takes five.
+
+    Args:
+      x: Shape (..., C), any floating type.
+      scale: Shape (C,), float32.
+      bias: Shape (C,), float32.
+      epsilon: Added to the variance.
+      axis_name: Name of the device axis over which statistics are taken, or None.
+
+    Returns:
+      `y` in the type of `x`, and mean and variance, through which no gradient passes.
+
+    Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015.
+    """
+    mean, var = statistics(x, axis_name=axis_name)
+    return apply_statistics(x, mean, var, scale, bias, epsilon=epsilon), mean, var
+
+
+def apply_statistics(
+    x: jax.Array, mean: jax.Array, var: jax.Array, scale: jax.Array, bias: jax.Array, *, epsilon: float
+) -> jax.Array:
+    """`(x - mean) / sqrt(var + epsilon) * scale + bias`, computed in float32, in the type of `x`."""
+    y = (x.astype(jnp.float32) - mean) * (jax.lax.rsqrt(var + epsilon) * scale) + bias
+    return y.astype(x.dtype)
+
+
+Kept = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
+
+
+def _forward(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None
+) -> tuple[tuple[jax.Array, jax.Array, jax.Array], Kept]:
+    y, mean, var = normalize(x, scale, bias, epsilon, axis_name)
+    return (y, mean, var), (x, mean, jax.lax.rsqrt(var + epsilon), scale)
+
+
+def _backward(
+    epsilon: float, axis_name: str | None, kept: Kept, gradients: tuple[jax.Array, jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    x, mean, inverse, scale = kept
+    dy = gradients[0]
+
+    def normal(x: jax.Array) -> jax.Array:
+        return (x.astype(jnp.float32) - mean) * inverse
+
+    def sums(x: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+        axes = tuple(range(x.ndim - 1))
+        dy = dy.astype(jnp.float32)
+        return jnp.sum(dy * normal(x), axis=axes), jnp.sum(dy, axis=axes)
+
+    scale_gradient, bias_gradient = sum_over_pieces(sums, x, dy)
+    count = x.size // x.shape[-1]
+    mean_dy = _over_devices(bias_gradient / count, axis_name)
+    mean_dyn = _over_devices(scale_gradient / count, axis_name)
+
+    def derivative(x: jax.Array, dy: jax.Array) -> jax.Array:
+        dx = (scale * inverse) * (dy.astype(jnp.float32) - mean_dy - normal(x) * mean_dyn)
+        return dx.astype(x.dtype)
+
+    return by_pieces(derivative, x, dy), scale_gradient, bias_gradient
+
+
+normalize.defvjp(_forward, _backward)

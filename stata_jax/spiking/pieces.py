@@ -1,0 +1,121 @@
+"""Going through large arrays in pieces, which a processor's cache holds.
+
+A processor's compiler fuses a chain of simple operations into everything that reads its result, and repeats it there;
+what it does not fuse goes to memory and back at each operation. In a loop over pieces neither happens. Accelerators
+take whole arrays.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+# Values of one array in a piece: the arrays of a piece, in float32, fit the caches of one core.
+PIECE = 262144
+# Timesteps that the compiler of an accelerator sees at once, and fuses into one pass over the neurons.
+UNROLL = 16
+
+
+def scan_by_pieces(scan: Callable[..., Any], *arrays: jax.Array) -> Any:
+    """Applies a scan over time in which the entries of other axes do not meet; see `by_pieces`.
+
+    Args:
+      scan: Takes arrays of shape (T, ...) and the option `unroll`, for `jax.lax.scan`; returns arrays (T, ...).
+      *arrays: All of one shape (T, ...).
+
+    Returns:
+      What `scan` returns for the arrays.
+    """
+    unrolled = functools.partial(scan, unroll=min(UNROLL, arrays[0].shape[0]))
+    return by_pieces(functools.partial(scan, unroll=1), *arrays, elsewhere=unrolled)
+
+
+def by_pieces(function: Callable[..., Any], *arrays: jax.Array, elsewhere: Callable[..., Any] | None = None) -> Any:
+    """Applies a function in which the entries of all axes but the first and the last do not meet.
+
+    Args:
+      function: Takes and returns arrays of the shape of `arrays`.
+      *arrays: All of one shape (T, ..., C).
+      elsewhere: What stands for `function` on hardware that takes whole arrays; None: the function itself.
+
+    Returns:
+      What `function` returns for the arrays.
+    """
+
+    def in_pieces(*arrays: jax.Array) -> Any:
+        cut, count = _cutter(arrays[0].shape)
+
+        def one(i: jax.Array, results: Any) -> Any:
+            origin, piece = cut(i)
+            parts = function(*(jax.lax.dynamic_slice(x, origin, piece) for x in arrays))
+            return jax.tree.map(lambda x, part: jax.lax.dynamic_update_slice(x, part, origin), results, parts)
+
+        like = jax.eval_shape(function, *arrays)
+        results = jax.tree.map(lambda x: jax.lax.empty(x.shape, x.dtype), like)
+        return jax.lax.fori_loop(0, count, one, results)
+
+    return jax.lax.platform_dependent(*arrays, cpu=in_pieces, default=elsewhere or function)
+
+
+def sum_over_pieces(function: Callable[..., Any], *arrays: jax.Array) -> Any:
+    """Adds up what a function returns for the pieces; elsewhere than on a processor, it takes all at once.
+
+    Args:
+      function: Takes arrays of shape (T, ..., C) and returns sums over all axes but the last, or over all.
+      *arrays: All of one shape (T, ..., C).
+
+    Returns:
+      What `function` returns for the arrays.
+    """
+
+    def in_pieces(*arrays: jax.Array) -> Any:
+        cut, count = _cutter(arrays[0].shape)
+
+        def add(i: jax.Array, total: Any) -> Any:
+            origin, piece = cut(i)
+            return jax.tree.map(jnp.add, total, function(*(jax.lax.dynamic_slice(x, origin, piece) for x in arrays)))
+
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(function, *arrays))
+        return jax.lax.fori_loop(0, count, add, nothing)
+
+    return jax.lax.platform_dependent(*arrays, cpu=in_pieces, default=function)
+
+
+Cut = Callable[[jax.Array], tuple[list[jax.Array], tuple[int, ...]]]
+
+
+def _cutter(shape: tuple[int, ...]) -> tuple[Cut, int]:
+    """From the number of a piece to its first entry and its shape, and how many pieces there are."""
+    piece = piece_shape(shape)
+    counts = [whole // part for whole, part in zip(shape, piece, strict=True)]
+
+    def cut(i: jax.Array) -> tuple[list[jax.Array], tuple[int, ...]]:
+        return [start * part for start, part in zip(jnp.unravel_index(i, counts), piece, strict=True)], piece
+
+    return cut, math.prod(counts)
+
+
+def piece_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of the pieces into which an array (T, ..., C) is cut, along all axes but time and the last.
+
+    Axis by axis, each is cut into single entries until one can be cut into larger parts, which hold at most `PIECE`
+    values. Channels stay together, because statistics belong to them. The array is not flattened for that: what
+    computes it would then work out each value's place.
+
+    Args:
+      shape: The array's.
+
+    Returns:
+      A shape that divides it.
+    """
+    piece = list(shape)
+    for axis in range(1, len(shape) - 1):
+        values = math.prod(piece)
+        if values <= PIECE:
+            break
+        most = max(1, PIECE * piece[axis] // values)
+        piece[axis] = max(n for n in range(1, most + 1) if piece[axis] % n == 0)
+    return tuple(piece)

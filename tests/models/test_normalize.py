@@ -1,0 +1,47 @@
+"""Tests of stata_jax.models.normalize: its closed gradient against the one that JAX derives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stata_jax.models.normalize import normalize
+from stata_jax.spiking import pieces
+
+EPSILON = 1e-5
+
+
+def plain(x, scale, bias):
+    axes = tuple(range(x.ndim - 1))
+    mean, var = x.mean(axes), x.var(axes)
+    return (x - mean) / jnp.sqrt(var + EPSILON) * scale + bias
+
+
+@pytest.mark.parametrize("piece", [4, 10**6])
+@pytest.mark.parametrize("shape", [(3, 4, 2, 2, 5), (6, 5)])
+def test_gradient_is_the_derived_one(shape, piece, monkeypatch):
+    monkeypatch.setattr(pieces, "PIECE", piece)
+    random = np.random.RandomState(0)
+    x, gradient = (jnp.asarray(3 * random.randn(*shape) + 2, jnp.float32) for _ in range(2))
+    scale, bias = (jnp.asarray(random.rand(5) + 0.5, jnp.float32) for _ in range(2))
+    y, pull = jax.vjp(lambda *given: normalize(*given, EPSILON, None)[0], x, scale, bias)
+    expected, pull_plain = jax.vjp(plain, x, scale, bias)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+    for ours, derived in zip(pull(gradient), pull_plain(gradient), strict=True):
+        np.testing.assert_allclose(ours, derived, rtol=1e-4, atol=1e-4)
+
+
+def test_gradient_over_devices_is_that_of_the_whole_batch():
+    random = np.random.RandomState(1)
+    x, gradient = (jnp.asarray(random.randn(4, 6, 5) * np.arange(1, 5)[:, None, None], jnp.float32) for _ in range(2))
+    scale, bias = (jnp.asarray(random.rand(5) + 0.5, jnp.float32) for _ in range(2))
+
+    def pulled(x, gradient, *, axis_name):
+        _, pull = jax.vjp(lambda *given: normalize(*given, EPSILON, axis_name)[0], x, scale, bias)
+        return pull(gradient)
+
+    parts = jax.vmap(lambda *given: pulled(*given, axis_name="device"), axis_name="device")(x, gradient)
+    whole = pulled(x, gradient, axis_name=None)
+    np.testing.assert_allclose(parts[0], whole[0], rtol=1e-4, atol=1e-5)
+    for part, expected in zip(parts[1:], whole[1:], strict=True):  # each device has its share of the sum
+        np.testing.assert_allclose(part.sum(0), expected, rtol=1e-4, atol=1e-5)

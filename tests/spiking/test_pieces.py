@@ -1,0 +1,58 @@
+"""Tests of stata_jax.spiking.pieces: going through an array in pieces changes no value."""
+
+import math
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stata_jax.spiking import pieces
+from stata_jax.spiking.lif import lif
+
+
+@hypothesis.given(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.integers(1, 500))
+def test_pieces_divide_the_array_and_are_small(shape, most):
+    original, pieces.PIECE = pieces.PIECE, most
+    try:
+        piece = pieces.piece_shape(tuple(shape))
+    finally:
+        pieces.PIECE = original
+    assert (piece[0], piece[-1]) == (shape[0], shape[-1])  # neither time nor channels are cut
+    assert all(whole % part == 0 for whole, part in zip(shape, piece, strict=True))
+    assert math.prod(piece) <= most or all(part == 1 for part in piece[1:-1])
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 5), (3, 7), (2, 3, 4, 5), (2, 4, 3, 2, 2), (5,)])
+def test_spikes_and_gradients_are_those_of_one_piece(shape, monkeypatch):
+    random = np.random.RandomState(0)
+    x, gradient = (jnp.asarray(2 * random.randn(*shape), jnp.float32) for _ in range(2))
+
+    def both():
+        spikes, pull = jax.vjp(lif, x)
+        return spikes, pull(gradient)[0]
+
+    whole = both()
+    monkeypatch.setattr(pieces, "PIECE", 2 * shape[0] * shape[-1])
+    jax.tree.map(np.testing.assert_array_equal, both(), whole)
+
+
+def test_sum_over_pieces(monkeypatch):
+    monkeypatch.setattr(pieces, "PIECE", 6)
+    x = jnp.arange(24, dtype=jnp.float32).reshape(2, 4, 3)
+    total, largest = pieces.sum_over_pieces(lambda x: (x.sum((0, 1)), x.sum()), x)
+    np.testing.assert_array_equal(total, x.sum((0, 1)))
+    np.testing.assert_array_equal(largest, x.sum())
+
+
+def test_other_hardware_takes_whole_arrays_unrolled():
+    seen = []
+
+    def scan(x, *, unroll):
+        seen.append((x.shape, unroll))
+        return x
+
+    jax.make_jaxpr(lambda x: pieces.scan_by_pieces(scan, x))(jnp.zeros((20, 3)))
+    assert ((20, 3), pieces.UNROLL) in seen
