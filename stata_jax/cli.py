@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from stata_jax import config
 from stata_jax.config_check import ConfigError
+from stata_jax.training.memory import keep_memory
 
 EXIT_ERROR = 2  # a mistake of the user's
 EXIT_INTERRUPTED = 130  # Ctrl-C, the shell's own code
@@ -123,6 +124,7 @@ def run(program: Callable[[Sequence[str]], object], argv: Sequence[str] | None, 
     Returns:
       The exit code: 0, 2 after a ConfigError, 130 after Ctrl-C. Other exceptions are bugs and pass through.
     """
+    keep_memory()  # works best before JAX is imported
     try:
         program(sys.argv[1:] if argv is None else argv)
     except ConfigError as error:

@@ -51,7 +51,7 @@ def measure(
     from stata_jax.evaluate import check_fit
     from stata_jax.training import compilation
 
-    compilation.use_cache()
+    compilation.prepare()
     source, model = build.source(settings), build.model(settings)
     images = jax.ShapeDtypeStruct((1, *source.image_shape), jnp.float32)
     variables, at = reuse.read_variables(workdir, step=step)

@@ -38,7 +38,7 @@ def evaluate(
     from stata_jax.training.step import eval_step
 
     build.check_devices(settings, parts=("eval",))
-    compilation.use_cache()
+    compilation.prepare()
     source = build.source(settings)
     model = build.model(settings, axis_name=parallel.AXIS)
     images = jax.ShapeDtypeStruct((1, *source.image_shape), jnp.float32)

@@ -43,7 +43,7 @@ def train(settings: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     if not _has_checkpoints(workdir):  # a resumed run no longer needs the weights that it started from
         reuse.check_start(settings)
     _claim(workdir, settings)
-    compilation.use_cache()
+    compilation.prepare()
     run = _Run(settings)
     checkpoints = Checkpoints(workdir / "checkpoints", keep=settings.checkpoint.keep)
     try:
@@ -103,7 +103,7 @@ class _Run:
         progress.note("compiling the training step (once; the next start finds it in the cache) ...")
         begin = time.perf_counter()
         batch = self._train_batch(0)
-        compiled = self.train_step.lower(state, batch, self.key).compile()
+        compiled = compilation.compile_program(self.train_step.lower(state, batch, self.key))
         facts = {"compile_s": time.perf_counter() - begin, "peak_bytes": compilation.peak_bytes(compiled)}
         memory = "" if facts["peak_bytes"] is None else f", which needs {facts['peak_bytes'] / 1e6:.0f} MB"
         progress.note(f"compiled the training step in {facts['compile_s']:.1f} s{memory}")

@@ -4,9 +4,31 @@ import pathlib
 
 import jax
 
+from stata_jax.training.memory import keep_memory
 
-def use_cache() -> None:
-    """Keeps compiled programs in `~/.cache/stata_jax`, unless JAX has been told another folder."""
+# On a processor, operations in the order that needs the least memory. The usual order, for running many at once, holds
+# on to a third more, and these programs are one long chain.
+_CPU_OPTIONS: dict[str, str | bool] = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+
+
+def compile_program(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    """Compiles a program with the compiler's options that suit this project, where the compiler knows them."""
+    if jax.default_backend() != "cpu":
+        return lowered.compile()
+    try:
+        return lowered.compile(_CPU_OPTIONS)
+    except jax.errors.JaxRuntimeError as error:
+        if "compile option" not in str(error):
+            raise
+        return lowered.compile()
+
+
+def prepare() -> None:
+    """Settings of the process, before its first array: memory is kept, and compiled programs too.
+
+    Those are kept in `~/.cache/stata_jax`, unless JAX has been told another folder.
+    """
+    keep_memory()
     if jax.config.values["jax_compilation_cache_dir"] is None:
         folder = pathlib.Path.home() / ".cache" / "stata_jax"
         jax.config.update("jax_compilation_cache_dir", str(folder))

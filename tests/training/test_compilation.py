@@ -1,0 +1,29 @@
+"""Tests of stata_jax.training.compilation."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from stata_jax.training import compilation
+
+
+def lowered():
+    return jax.jit(lambda x: x + 1).lower(jnp.ones(3))
+
+
+def test_a_program_compiles_and_runs():
+    assert compilation.compile_program(lowered())(jnp.ones(3)).tolist() == [2, 2, 2]
+
+
+def test_an_option_that_the_compiler_does_not_know_is_left_out(monkeypatch):
+    monkeypatch.setattr(compilation, "_CPU_OPTIONS", {"xla_cpu_no_such_thing": True})
+    assert compilation.compile_program(lowered())(jnp.ones(3)).tolist() == [2, 2, 2]
+
+
+def test_other_errors_of_the_compiler_pass():
+    class Refuses:
+        def compile(self, options=None):
+            raise jax.errors.JaxRuntimeError("out of memory")
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="out of memory"):
+        compilation.compile_program(Refuses())
