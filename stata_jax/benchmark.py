@@ -67,14 +67,17 @@ def prepare(settings: ConfigDict, mode: str) -> tuple[Callable[[], Any], dict[st
       mode: `train` for a whole training step with its update, `infer` for the logits.
 
     Returns:
-      A call that runs it once, and what is known of it: `compile_s`, the compiler's account and the tokens per block.
+      A call that runs it once, and what is known of it: `compile_s`, the compiler's account and, of inference, the
+      theoretical energy of one image in mJ, `energy_mj`, with fresh weights.
     """
     import jax
     import jax.numpy as jnp
 
     from stata_jax import build
+    from stata_jax.analysis.energy import energy_mj, model_operations
     from stata_jax.analysis.profiling import compiler_account
     from stata_jax.training import parallel
+    from stata_jax.training.compilation import compile_program
     from stata_jax.training.state import create_state
 
     data, batch_size = settings.data, settings.train.batch_size
@@ -90,8 +93,10 @@ def prepare(settings: ConfigDict, mode: str) -> tuple[Callable[[], Any], dict[st
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         program = jax.jit(lambda variables, images: model.apply(variables, images)[0])
         begin = time.perf_counter()
-        infer = program.lower(variables, images).compile()
+        infer = compile_program(program.lower(variables, images))
         facts = {"compile_s": time.perf_counter() - begin, **compiler_account(infer)}
+        # The weights are fresh, and by the running statistics of a fresh network some layers would be silent.
+        facts["energy_mj"] = energy_mj(model_operations(model, variables, images, train=True))
         return lambda: infer(variables, images), facts
 
     label = jax.random.randint(jax.random.key(2), (batch_size,), 0, data.num_classes)
@@ -101,7 +106,7 @@ def prepare(settings: ConfigDict, mode: str) -> tuple[Callable[[], Any], dict[st
     held = [jax.tree.map(lambda leaf: leaf[None], state)]
     key = jax.random.key(3)
     begin = time.perf_counter()
-    train = mapped.lower(held[0], batch, key).compile()
+    train = compile_program(mapped.lower(held[0], batch, key))
     facts = {"compile_s": time.perf_counter() - begin, **compiler_account(train)}
 
     def run() -> Any:
@@ -150,7 +155,7 @@ def measure(
     given: dict[str, Any] = {"batch_size": batch_size, "overrides": overrides or {}}
     configs = {rate: settings_for(name, keep_rate=rate, **given) for rate in keep_rates}
     peer_programs.check(peers, configs[keep_rates[0]])
-    compilation.use_cache()
+    compilation.prepare()
     rows: list[dict[str, Any]] = []
     for mode in modes:
         calls: dict[str, Callable[[], Any]] = {}

@@ -113,6 +113,7 @@ def step(config: ConfigDict, optimizer: optax.GradientTransformation) -> Callabl
         label_smoothing=config.augment.label_smoothing,
         mixup_alpha=config.augment.mixup,
         axis_name=AXIS,
+        lean=config.train.lean,
     )
 
 

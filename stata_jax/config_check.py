@@ -130,6 +130,7 @@ RULES: dict[str, Rule] = {
     "align.alpha": _at_least(0),
     "align.beta": _at_least(0),
     "align.intra_time": _switch(),
+    "train.lean": _switch(),
     "align.intra_heads": _switch(),
     "align.intra_at": _positions(),
     "align.inter_at": _positions(),

@@ -65,6 +65,12 @@ def test_objective_takes_every_align_key():
     assert (options["tet_means"], options["tet_lambda"]) == (train.tet_means, train.tet_lambda)
 
 
+def test_step_takes_the_lean_mode():
+    settings = config.apply_overrides(common.get_config(), {"train.lean": True})
+    optimizer, _ = build.optimizer(settings, steps_per_epoch=1)
+    assert build.step(settings, optimizer).keywords["lean"] is True
+
+
 @pytest.mark.parametrize("variant", digits.VARIANTS)
 def test_every_digits_variant_is_a_possible_config(variant):
     settings = digits.get_config(variant)
