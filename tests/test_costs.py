@@ -1,8 +1,11 @@
 """What the main programs cost, against committed figures: operations, memory and the number of programs.
 
-`python tests/test_costs.py` measures them anew and writes `costs.json` beside this file.
+The figures are ceilings, with some room; another version of the compiler has other figures, and so more room.
+`JAX_PLATFORMS=cpu python tests/test_costs.py` measures them anew and writes `costs.json` beside this file.
 """
 
+import functools
+import importlib.metadata
 import json
 import pathlib
 import subprocess
@@ -12,7 +15,7 @@ from typing import Any
 import pytest
 
 FIGURES = pathlib.Path(__file__).with_name("costs.json")
-ROOM = 1.05  # for other versions of the compiler
+ROOM, ROOM_ELSEWHERE = 1.05, 1.5  # with the version of JAX that the figures are of, and with others
 PROGRAMS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "digits, training": ("stata", "train", {}),
     "digits, training, dense": ("dense", "train", {}),
@@ -38,6 +41,7 @@ print("programs", len(names), "exit", code)
 """
 
 
+@functools.cache
 def cost(program: str) -> dict[str, int]:
     """FLOPs and bytes of temporary memory of one program, by the compiler's account."""
     from configs import digits
@@ -57,24 +61,37 @@ def count_programs(workdir: pathlib.Path, *, epochs: int) -> int:
     return int(words[-3])
 
 
+def ceiling(figure: float) -> float:
+    """The committed figure with room."""
+    same = json.loads(FIGURES.read_text())["jax"] == importlib.metadata.version("jax")
+    return figure * (ROOM if same else ROOM_ELSEWHERE)
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_operations_and_memory(program):
     committed = json.loads(FIGURES.read_text())[program]
     for name, value in cost(program).items():
-        assert value <= ROOM * committed[name], f"{program}: {name} rose from {committed[name]} to {value}"
+        assert value <= ceiling(committed[name]), f"{program}: {name} rose from {committed[name]} to {value}"
+
+
+def test_pruning_and_lean_mode_save_memory():
+    plain, dense, lean = (cost(f"digits, training{kind}")["temp_bytes"] for kind in ("", ", dense", ", lean"))
+    assert plain < 0.85 * dense
+    assert lean < 0.85 * plain
 
 
 def test_number_of_programs(tmp_path):
     committed = json.loads(FIGURES.read_text())["programs of a run"]
     one, three = (count_programs(tmp_path / str(epochs), epochs=epochs) for epochs in (1, 3))
     assert three == one  # later epochs compile nothing
-    assert one <= committed
+    assert one <= ceiling(committed)
 
 
 if __name__ == "__main__":
     import tempfile
 
-    figures: dict[str, Any] = {program: cost(program) for program in PROGRAMS}
+    figures: dict[str, Any] = {"jax": importlib.metadata.version("jax")}
+    figures |= {program: cost(program) for program in PROGRAMS}
     with tempfile.TemporaryDirectory() as folder:
         figures["programs of a run"] = count_programs(pathlib.Path(folder) / "run", epochs=1)
     FIGURES.write_text(json.dumps(figures, indent=2) + "\n")

@@ -20,7 +20,8 @@ def compared(
 
     Returns:
       A row for each program: its facts, `step_s` and `spread_s` in seconds, `images_per_s`, `speed_up` over the first,
-      `memory_share` of the first's memory, and `x_peer`, by peer, the peer's time over the row's.
+      `memory_share` of the first's memory but for
+      peers, whose memory is measured otherwise, and `x_peer`, by peer, the peer's time over the row's.
     """
     base = next(iter(facts))
     rows = []
@@ -31,7 +32,7 @@ def compared(
             "spread_s": timings[name].spread,
             "images_per_s": batch_size / seconds,
             "speed_up": timings[base].median / seconds,
-            "memory_share": None if None in (memory, base_memory) else memory / base_memory,
+            "memory_share": None if "peer" in known or None in (memory, base_memory) else memory / base_memory,
             "x_peer": {peer: timings[peer].median / seconds for peer in peers},
         }
         rows.append(dict(known) | row)

@@ -107,7 +107,7 @@ def _run(
         operands = [read(atom) for atom in equation.invars]
         fixed = all(is_weight for _, is_weight in operands)
         name, here = equation.primitive.name, f"{prefix}/{equation.source_info.name_stack}".strip("/")
-        inner = [value for value in equation.params.values() if isinstance(value, core.ClosedJaxpr | core.Jaxpr)]
+        inner = _programs(equation)
         if name in _PRODUCTS and not fixed:
             values = [value for value, is_weight in operands if not is_weight]
             contents = [(kind_of(value), jnp.mean(value.astype(jnp.float32))) for value in values]
@@ -145,10 +145,15 @@ def _needed(jaxpr: core.Jaxpr) -> list[Any]:
     return kept[::-1]
 
 
+def _programs(equation: Any) -> list[Any]:
+    """The programs inside an equation: bodies of loops, branches, functions called."""
+    leaves = jax.tree.leaves(list(equation.params.values()))
+    return [leaf for leaf in leaves if isinstance(leaf, core.ClosedJaxpr | core.Jaxpr)]
+
+
 def _holds_product(program: Any) -> bool:
     jaxpr = program.jaxpr if isinstance(program, core.ClosedJaxpr) else program
     for equation in jaxpr.eqns:
-        inner = [value for value in equation.params.values() if isinstance(value, core.ClosedJaxpr | core.Jaxpr)]
-        if equation.primitive.name in _PRODUCTS or any(map(_holds_product, inner)):
+        if equation.primitive.name in _PRODUCTS or any(map(_holds_product, _programs(equation))):
             return True
     return False

@@ -6,6 +6,8 @@
 import jax
 import jax.numpy as jnp
 
+_NOWHERE = 9  # beyond the nine places of a window
+
 
 @jax.custom_vjp
 def max_pool(x: jax.Array) -> jax.Array:
@@ -63,14 +65,13 @@ def _received(place: jax.Array, gradient: jax.Array) -> jax.Array:
     window, an odd row 2o + 1 in the last row of window o and in the first of window o + 1. Columns likewise.
     """
     _, height, width, _ = gradient.shape
-    elsewhere = 9
-    in_window = {0: (1, 2), 1: (elsewhere, 0)}  # place of an even and of an odd row in window o, and in window o + 1
+    in_window = {0: (1, 2), 1: (_NOWHERE, 0)}  # place of an even and of an odd row in window o, and in window o + 1
     total = jnp.zeros((), gradient.dtype)
     for down, rows in in_window.items():
         for right, columns in in_window.items():
             row = jnp.tile(jnp.array(rows, jnp.uint8), height)[:, None, None]
             column = jnp.tile(jnp.array(columns, jnp.uint8), width)[:, None]
-            chosen = jnp.where((row < elsewhere) & (column < elsewhere), 3 * row + column, jnp.uint8(elsewhere))
+            chosen = jnp.where((row < _NOWHERE) & (column < _NOWHERE), 3 * row + column, jnp.uint8(_NOWHERE))
             given = _for_pixels(gradient, down, right)
             total = total + jnp.where(_for_pixels(place, down, right) == chosen, given, jnp.zeros_like(given))
     return total

@@ -7,8 +7,8 @@ gradient of a weight is summed differs.
 import jax
 import jax.numpy as jnp
 
-# Pixels whose share of a convolution's weight gradient is summed at once, in whole images: few enough for inputs and
-# output gradients to stay in a processor's cache, enough for long products.
+# Pixels whose share of a convolution's weight gradient is summed at once, in whole images, at least one: few enough for
+# small images and their gradients to stay in a processor's cache, enough for long products.
 PIXELS = 2048
 # Name under which results of products are known to `jax.checkpoint`.
 PRODUCT = "product"
@@ -38,13 +38,14 @@ def _linear_backward(kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> 
     The derived rule computes the transpose of `dW`, for which compilers copy a transpose of `dY` first.
     """
     x, weight = kept
-    return jnp.dot(gradient, weight.T), _over_rows(x, gradient)
+    return jnp.dot(gradient, weight.T), _over_rows(x, gradient).astype(weight.dtype)
 
 
 def _over_rows(x: jax.Array, y: jax.Array) -> jax.Array:
-    """`X^T Y` for X and Y seen as matrices: (..., K) and (..., M) to (K, M)."""
+    """`X^T Y` for X and Y seen as matrices: (..., K) and (..., M) to (K, M), summed in float32."""
     rows = (((0,), (0,)), ((), ()))
-    return jax.lax.dot_general(x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1]), rows)
+    x, y = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
+    return jax.lax.dot_general(x, y, rows, preferred_element_type=jnp.float32)
 
 
 linear.defvjp(_linear_forward, _linear_backward)
@@ -77,7 +78,7 @@ def _convolve_backward(kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -
     """`dX` is a convolution of `dY` with the weight turned round; `dW[i, j] = sum_pixels X[+i-1, +j-1]^T dY`."""
     x, weight = kept
     x_gradient = _convolution(gradient, jnp.flip(weight, (0, 1)).swapaxes(2, 3))
-    weight_gradient = jax.lax.platform_dependent(x, gradient, cpu=in_pieces, default=_derived)
+    weight_gradient = jax.lax.platform_dependent(x, gradient, cpu=weight_gradient_in_pieces, default=_derived)
     return x_gradient, weight_gradient
 
 
@@ -87,7 +88,7 @@ def _derived(x: jax.Array, gradient: jax.Array) -> jax.Array:
     return jax.vjp(lambda weight: _convolution(x, weight), shape)[1](gradient)[0]
 
 
-def in_pieces(x: jax.Array, gradient: jax.Array) -> jax.Array:
+def weight_gradient_in_pieces(x: jax.Array, gradient: jax.Array) -> jax.Array:
     """The weight gradient of `convolve` as nine matrix products, summed over pieces that fit a processor's cache.
 
     As a convolution with a window as large as the image, which is how it is derived, it runs at a third of the speed.
@@ -106,7 +107,7 @@ def in_pieces(x: jax.Array, gradient: jax.Array) -> jax.Array:
         near, there = (jax.lax.dynamic_slice_in_dim(array, i * images, images) for array in (x, gradient))
         near = jnp.pad(near, ((0, 0), (1, 1), (1, 1), (0, 0)))
         places = [_over_rows(near[:, j : j + height, k : k + width], there) for j in range(3) for k in range(3)]
-        return total + jnp.stack(places).astype(total.dtype)
+        return total + jnp.stack(places)
 
     nothing = jnp.zeros((9, channels, gradient.shape[-1]), jnp.float32)
     total = jax.lax.fori_loop(0, batch // images, add, nothing)

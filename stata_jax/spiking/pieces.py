@@ -13,7 +13,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-# Values of one array in a piece: the arrays of a piece, in float32, fit the caches of one core.
+# Values of one array in a piece: the arrays of a piece, in float32, fit the caches of one core. Arrays whose first and
+# last axes alone hold more stay whole.
 PIECE = 262144
 # Timesteps that the compiler of an accelerator sees at once, and fuses into one pass over the neurons.
 UNROLL = 16
@@ -29,7 +30,12 @@ def scan_by_pieces(scan: Callable[..., Any], *arrays: jax.Array) -> Any:
     Returns:
       What `scan` returns for the arrays.
     """
-    unrolled = functools.partial(scan, unroll=min(UNROLL, arrays[0].shape[0]))
+
+    def unrolled(*arrays: jax.Array) -> Any:
+        # The barriers stop what reads the result from repeating the whole chain of timesteps.
+        arrays = jax.lax.optimization_barrier(arrays)
+        return jax.lax.optimization_barrier(scan(*arrays, unroll=min(UNROLL, arrays[0].shape[0])))
+
     return by_pieces(functools.partial(scan, unroll=1), *arrays, elsewhere=unrolled)
 
 
@@ -46,6 +52,8 @@ def by_pieces(function: Callable[..., Any], *arrays: jax.Array, elsewhere: Calla
     """
 
     def in_pieces(*arrays: jax.Array) -> Any:
+        if arrays[0].size == 0:
+            return function(*arrays)
         cut, count = _cutter(arrays[0].shape)
 
         def one(i: jax.Array, results: Any) -> Any:
@@ -72,6 +80,8 @@ def sum_over_pieces(function: Callable[..., Any], *arrays: jax.Array) -> Any:
     """
 
     def in_pieces(*arrays: jax.Array) -> Any:
+        if arrays[0].size == 0:
+            return function(*arrays)
         cut, count = _cutter(arrays[0].shape)
 
         def add(i: jax.Array, total: Any) -> Any:

@@ -19,7 +19,7 @@ def plif(
         S[t] = 1 if H[t] >= V_th else 0
         V[t] = H[t] (1 - S[t]) + V_reset S[t],    V[0] = V_reset
 
-    As in `lif`, the reset passes no gradient and `H` is all that is kept for the backward pass.
+    The reset passes no gradient, as in `lif`; `H` is kept for the backward pass.
 
     Args:
       current: `X`, shape (T, ...), any floating type.

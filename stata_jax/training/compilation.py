@@ -12,7 +12,7 @@ _CPU_OPTIONS: dict[str, str | bool] = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_
 
 
 def compile_program(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
-    """Compiles a program with the compiler's options that suit this project, where the compiler knows them."""
+    """Compiles a program with the options that suit training steps, where the compiler knows them."""
     if jax.default_backend() != "cpu":
         return lowered.compile()
     try:

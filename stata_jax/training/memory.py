@@ -14,8 +14,8 @@ def keep_memory() -> bool:
     at once, and the next step pays for a page fault on every 4 kB of it: a quarter of the step's time. Kept, it pays
     once. The price is that the process holds on to the most that it has ever needed.
 
-    Call it before JAX is imported: heaps that its threads have already made stay. It has no effect on other C
-    libraries, nor on accelerators.
+    Call it before JAX is imported: heaps that its threads have already made stay. It does nothing with other
+    C libraries. All of the process allocates so from then on, also what runs on the host beside an accelerator.
 
     Returns:
       Whether the C library does so now.

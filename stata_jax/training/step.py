@@ -43,8 +43,8 @@ def train_step(
       label_smoothing: Share of a label's weight spread over all classes.
       mixup_alpha: Strength of mixup; 0 for none.
       axis_name: Name of the device axis.
-      lean: Whether the backward pass computes normalisations and neurons again from the products, the only values that
-        are then kept for it.
+      lean: Whether only the results of products with weights and of attention are kept for the backward pass, which
+        computes the rest again from them: normalisations, neurons, attention maps.
 
     Returns:
       The next state, and metrics averaged over the devices: `loss`, its terms, `accuracy` against the heavier label

@@ -72,6 +72,11 @@ def test_a_product_in_a_loop_is_refused():
         products(lambda w, x: jax.lax.scan(lambda c, _: (c @ w, None), x, None, length=2)[0], BINARY)
 
 
+def test_a_product_in_a_branch_is_refused():
+    with pytest.raises(ValueError, match="a matrix product inside cond"):
+        products(lambda w, x: jax.lax.cond(x.sum() > 1, lambda c: c @ w, lambda c: c, x), BINARY)
+
+
 @functools.cache
 def report(family, keep_rate):
     pruned = dict(anchor=True, keep_rate=keep_rate, prune_at=(0,)) if keep_rate < 1 else {}

@@ -46,7 +46,7 @@ def test_convolution_and_its_gradients_match_the_loop(shape, pixels, monkeypatch
 def test_weight_gradient_in_pieces_is_the_derived_one():
     x, gradient = normal(8, 32, 32, 5), normal(8, 32, 32, 7, seed=1)
     derived = products._derived(x, gradient)
-    np.testing.assert_allclose(products.in_pieces(x, gradient), derived, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(products.weight_gradient_in_pieces(x, gradient), derived, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("leading", [(7,), (2, 3, 5)])

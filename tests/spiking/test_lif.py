@@ -16,7 +16,7 @@ CONSTANTS = [
     dict(tau=3.0, threshold=0.4, reset=-0.5, alpha=8.0),
     dict(tau=1.0, threshold=1.0, reset=0.0, alpha=4.0),
 ]
-# 17 steps are more than the scan unrolls.
+# 17 steps are more than an accelerator unrolls; test_forms.py runs its form.
 CASES = [(4, constants) for constants in CONSTANTS] + [(1, CONSTANTS[3]), (16, CONSTANTS[0]), (17, CONSTANTS[2])]
 
 

@@ -1,0 +1,48 @@
+"""What runs on accelerators is the same as what runs on a processor: values and gradients."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stata_jax.models.normalize import normalize
+from stata_jax.models.pooling import max_pool
+from stata_jax.models.products import convolve
+from stata_jax.spiking.lif import lif
+from stata_jax.spiking.plif import plif
+
+
+def normal(*shape, seed=0):
+    return jnp.asarray(1.5 * np.random.RandomState(seed).randn(*shape) + 0.5, jnp.float32)
+
+
+CASES = {
+    "lif": (lif, [normal(4, 3, 5, 6)]),
+    "lif, more steps than are unrolled": (lif, [normal(17, 3, 6)]),
+    "plif": (plif, [normal(4, 3, 5, 6), jnp.asarray(0.4, jnp.float32)]),
+    "normalize": (lambda *x: normalize(*x, 1e-5, None)[0], [normal(2, 3, 4, 5), normal(5), normal(5, seed=1)]),
+    "max_pool": (max_pool, [jnp.round(normal(3, 4, 6, 2))]),
+    "convolve": (convolve, [normal(3, 4, 6, 2), normal(3, 3, 2, 5)]),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_forms_agree(name, monkeypatch):
+    function, inputs = CASES[name]
+
+    def both():
+        y, pull = jax.vjp(function, *inputs)
+        return y, pull(normal(*y.shape, seed=2))
+
+    processor = both()
+    taken = []
+
+    def accelerator(*arrays, cpu, default):
+        taken.append(cpu)
+        return default(*arrays)
+
+    monkeypatch.setattr(jax.lax, "platform_dependent", accelerator)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), both(), processor)
+    assert taken
