@@ -5,7 +5,6 @@ python -m stata_jax.benchmark --model=spikingformer_4_384 --keep_rates=1,0.2 --b
 `--peer=spikingjelly` times the same network in PyTorch, dense, in turns with ours.
 """
 
-import pathlib
 import platform
 import sys
 import time
@@ -219,12 +218,9 @@ def _benchmark(argv: Sequence[str]) -> None:
     )
     print(as_markdown(result))
     if flags.output is not None:
-        from stata_jax.training.metrics import write_json
+        from stata_jax.training.metrics import write_report
 
-        folder = pathlib.Path(flags.output).expanduser()
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "benchmark.json", result)
-        (folder / "benchmark.md").write_text(as_markdown(result) + "\n")
+        write_report(flags.output, "benchmark", result, as_markdown(result))
 
 
 if __name__ == "__main__":

@@ -145,11 +145,9 @@ def _energy(argv: Sequence[str]) -> None:
     result = measure(workdir, overrides=overrides, step=flags.step)
     print(as_markdown(result))
     if flags.output is not None:
-        from stata_jax.training.metrics import write_json
+        from stata_jax.training.metrics import write_report
 
-        folder = pathlib.Path(flags.output).expanduser()
-        write_json(folder / "energy.json", result)
-        (folder / "energy.md").write_text(as_markdown(result) + "\n")
+        write_report(flags.output, "energy", result, as_markdown(result))
 
 
 if __name__ == "__main__":

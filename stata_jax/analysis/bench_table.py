@@ -20,8 +20,8 @@ def compared(
 
     Returns:
       A row for each program: its facts, `step_s` and `spread_s` in seconds, `images_per_s`, `speed_up` over the first,
-      `memory_share` of the first's memory but for
-      peers, whose memory is measured otherwise, and `x_peer`, by peer, the peer's time over the row's.
+      `memory_share` of the first's memory (None for peers, whose memory is measured otherwise), and `x_peer`, by peer,
+      the peer's time over the row's.
     """
     base = next(iter(facts))
     rows = []

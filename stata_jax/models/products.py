@@ -7,6 +7,8 @@ gradient of a weight is summed differs.
 import jax
 import jax.numpy as jnp
 
+from stata_jax.spiking.pieces import largest_divisor
+
 # Pixels whose share of a convolution's weight gradient is summed at once, in whole images, at least one: few enough for
 # small images and their gradients to stay in a processor's cache, enough for long products.
 PIXELS = 2048
@@ -101,7 +103,7 @@ def weight_gradient_in_pieces(x: jax.Array, gradient: jax.Array) -> jax.Array:
       Shape (3, 3, C, M).
     """
     batch, height, width, channels = x.shape
-    images = _largest_divisor(batch, at_most=PIXELS // (height * width))
+    images = largest_divisor(batch, at_most=PIXELS // (height * width))
 
     def add(i: jax.Array, total: jax.Array) -> jax.Array:
         near, there = (jax.lax.dynamic_slice_in_dim(array, i * images, images) for array in (x, gradient))
@@ -112,10 +114,6 @@ def weight_gradient_in_pieces(x: jax.Array, gradient: jax.Array) -> jax.Array:
     nothing = jnp.zeros((9, channels, gradient.shape[-1]), jnp.float32)
     total = jax.lax.fori_loop(0, batch // images, add, nothing)
     return total.reshape(3, 3, channels, -1).astype(x.dtype)
-
-
-def _largest_divisor(n: int, *, at_most: int) -> int:
-    return max(divisor for divisor in range(1, n + 1) if n % divisor == 0 and (divisor <= at_most or divisor == 1))
 
 
 convolve.defvjp(_convolve_forward, _convolve_backward)

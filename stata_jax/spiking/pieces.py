@@ -52,18 +52,10 @@ def by_pieces(function: Callable[..., Any], *arrays: jax.Array, elsewhere: Calla
     """
 
     def in_pieces(*arrays: jax.Array) -> Any:
-        if arrays[0].size == 0:
-            return function(*arrays)
-        cut, count = _cutter(arrays[0].shape)
-
-        def one(i: jax.Array, results: Any) -> Any:
-            origin, piece = cut(i)
-            parts = function(*(jax.lax.dynamic_slice(x, origin, piece) for x in arrays))
+        def put(results: Any, parts: Any, origin: list[jax.Array]) -> Any:
             return jax.tree.map(lambda x, part: jax.lax.dynamic_update_slice(x, part, origin), results, parts)
 
-        like = jax.eval_shape(function, *arrays)
-        results = jax.tree.map(lambda x: jax.lax.empty(x.shape, x.dtype), like)
-        return jax.lax.fori_loop(0, count, one, results)
+        return _loop(function, arrays, start=jax.lax.empty, take=put)
 
     return jax.lax.platform_dependent(*arrays, cpu=in_pieces, default=elsewhere or function)
 
@@ -80,32 +72,34 @@ def sum_over_pieces(function: Callable[..., Any], *arrays: jax.Array) -> Any:
     """
 
     def in_pieces(*arrays: jax.Array) -> Any:
-        if arrays[0].size == 0:
-            return function(*arrays)
-        cut, count = _cutter(arrays[0].shape)
+        def add(total: Any, parts: Any, _: list[jax.Array]) -> Any:
+            return jax.tree.map(jnp.add, total, parts)
 
-        def add(i: jax.Array, total: Any) -> Any:
-            origin, piece = cut(i)
-            return jax.tree.map(jnp.add, total, function(*(jax.lax.dynamic_slice(x, origin, piece) for x in arrays)))
-
-        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(function, *arrays))
-        return jax.lax.fori_loop(0, count, add, nothing)
+        return _loop(function, arrays, start=jnp.zeros, take=add)
 
     return jax.lax.platform_dependent(*arrays, cpu=in_pieces, default=function)
 
 
-Cut = Callable[[jax.Array], tuple[list[jax.Array], tuple[int, ...]]]
-
-
-def _cutter(shape: tuple[int, ...]) -> tuple[Cut, int]:
-    """From the number of a piece to its first entry and its shape, and how many pieces there are."""
+def _loop(
+    function: Callable[..., Any],
+    arrays: tuple[jax.Array, ...],
+    *,
+    start: Callable[..., jax.Array],
+    take: Callable[..., Any],
+) -> Any:
+    """Applies a function piece by piece; `take(results, parts, origin)` puts its results into what `start` makes."""
+    shape = arrays[0].shape
+    if math.prod(shape) == 0:
+        return function(*arrays)
     piece = piece_shape(shape)
     counts = [whole // part for whole, part in zip(shape, piece, strict=True)]
 
-    def cut(i: jax.Array) -> tuple[list[jax.Array], tuple[int, ...]]:
-        return [start * part for start, part in zip(jnp.unravel_index(i, counts), piece, strict=True)], piece
+    def one(i: jax.Array, results: Any) -> Any:
+        origin = [index * part for index, part in zip(jnp.unravel_index(i, counts), piece, strict=True)]
+        return take(results, function(*(jax.lax.dynamic_slice(x, origin, piece) for x in arrays)), origin)
 
-    return cut, math.prod(counts)
+    results = jax.tree.map(lambda x: start(x.shape, x.dtype), jax.eval_shape(function, *arrays))
+    return jax.lax.fori_loop(0, math.prod(counts), one, results)
 
 
 def piece_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -126,6 +120,10 @@ def piece_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
         values = math.prod(piece)
         if values <= PIECE:
             break
-        most = max(1, PIECE * piece[axis] // values)
-        piece[axis] = max(n for n in range(1, most + 1) if piece[axis] % n == 0)
+        piece[axis] = largest_divisor(piece[axis], at_most=PIECE * piece[axis] // values)
     return tuple(piece)
+
+
+def largest_divisor(n: int, *, at_most: int) -> int:
+    """The largest divisor of `n` that is at most `at_most`; 1 where that is below 1."""
+    return max(divisor for divisor in range(1, max(1, at_most) + 1) if n % divisor == 0)

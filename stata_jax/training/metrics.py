@@ -33,6 +33,20 @@ def write_json(path: str | os.PathLike[str], obj: Any) -> None:
     _replace(path, text.encode())
 
 
+def write_report(folder: str | os.PathLike[str], name: str, obj: Any, markdown: str) -> None:
+    """Leaves a result in a folder, which may begin with `~`, as `{name}.json` and as `{name}.md`.
+
+    Args:
+      folder: It is made where it is missing.
+      name: Of the files.
+      obj: See `write_json`.
+      markdown: The same as text, without a newline at the end.
+    """
+    target = Path(folder).expanduser()
+    write_json(target / f"{name}.json", obj)
+    (target / f"{name}.md").write_text(markdown + "\n")
+
+
 class MetricsWriter:
     """Writes scalars to `workdir/metrics.jsonl`, one JSON object a line, and to TensorBoard in `workdir/tensorboard`.
 
