@@ -99,10 +99,9 @@ def prepare(settings: ConfigDict, mode: str) -> tuple[Callable[[], Any], dict[st
         return lambda: infer(variables, images), facts
 
     label = jax.random.randint(jax.random.key(2), (batch_size,), 0, data.num_classes)
-    batch = {"image": images[None], "label": label[None]}
-    step = build.step(settings, optimizer)
-    mapped = parallel.on_all_devices(step, donate=(0,), devices=jax.local_devices()[:1])
-    held = [jax.tree.map(lambda leaf: leaf[None], state)]
+    batch = parallel.shard({"image": images, "label": label})
+    mapped = parallel.on_all_devices(build.step(settings, optimizer), donate=(0,))
+    held = [parallel.replicate(state)]
     key = jax.random.key(3)
     begin = time.perf_counter()
     train = compile_program(mapped.lower(held[0], batch, key))
