@@ -99,9 +99,8 @@ def get_config() -> ConfigDict:
     train.loss = "cross_entropy"  # of the logits averaged over time; tet: of each timestep's logits
     train.tet_means = 1.0  # for tet: what its second term draws all logits to
     train.tet_lambda = 0.001  # for tet: weight of that term
-    # Keep only the results of products with weights and of attention for the backward pass, and compute the rest again
-    # from them: the same gradients with less memory, in more time.
-    train.lean = False
+    # Keep spikes in bytes for the backward pass: the same gradients with less memory.
+    train.lean = True
     train.log_every = 50  # steps between two lines of metrics.jsonl
 
     # Evaluation and checkpoints.

@@ -59,7 +59,9 @@ def model(config: ConfigDict, *, axis_name: str | None = None) -> SpikingTransfo
     settings: dict[str, Any] = config.model.to_dict() | config.sparsity.to_dict()
     family = settings.pop("family")
     settings |= {"dtype": jnp.dtype(settings["dtype"]).type, "prune_at": placement(config)[0]}
-    return FAMILIES[family](num_classes=config.data.num_classes, axis_name=axis_name, **settings)
+    return FAMILIES[family](
+        num_classes=config.data.num_classes, axis_name=axis_name, lean=config.train.lean, **settings
+    )
 
 
 def source(config: ConfigDict) -> DigitsSource:
@@ -113,7 +115,6 @@ def step(config: ConfigDict, optimizer: optax.GradientTransformation) -> Callabl
         label_smoothing=config.augment.label_smoothing,
         mixup_alpha=config.augment.mixup,
         axis_name=AXIS,
-        lean=config.train.lean,
     )
 
 

@@ -51,7 +51,7 @@ def test_every_model_and_sparsity_key_reaches_the_model():
     model = build.model(config.apply_overrides(settings, changed), axis_name="batch")
     for key, value in changed.items():
         assert getattr(model, key.split(".")[1]) == (jnp.bfloat16 if key == "model.dtype" else value), key
-    fields = {field.name for field in dataclasses.fields(model)} - {"parent", "name", "num_classes", "axis_name"}
+    fields = {field.name for field in dataclasses.fields(model)} - {"parent", "name", "num_classes", "axis_name", "lean"}
     assert fields == {key.split(".")[1] for key in keys}  # and no field lacks a key
 
 
@@ -65,10 +65,10 @@ def test_objective_takes_every_align_key():
     assert (options["tet_means"], options["tet_lambda"]) == (train.tet_means, train.tet_lambda)
 
 
-def test_step_takes_the_lean_mode():
-    settings = config.apply_overrides(common.get_config(), {"train.lean": True})
-    optimizer, _ = build.optimizer(settings, steps_per_epoch=1)
-    assert build.step(settings, optimizer).keywords["lean"] is True
+@pytest.mark.parametrize("lean", [True, False])
+def test_model_takes_the_lean_mode(lean):
+    settings = config.apply_overrides(common.get_config(), {"train.lean": lean})
+    assert build.model(settings).lean is lean
 
 
 @pytest.mark.parametrize("variant", digits.VARIANTS)

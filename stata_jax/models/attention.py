@@ -4,9 +4,6 @@ import chex
 import jax
 import jax.numpy as jnp
 from einops import rearrange
-from jax.ad_checkpoint import checkpoint_name
-
-from stata_jax.models.products import PRODUCT
 
 
 def spiking_attention(q: jax.Array, k: jax.Array, v: jax.Array, *, heads: int, scale: float) -> jax.Array:
@@ -41,5 +38,4 @@ def spiking_attention(q: jax.Array, k: jax.Array, v: jax.Array, *, heads: int, s
             summed = jnp.einsum("tbkhd,tbkhe->tbhde", k, v)
         with jax.named_scope("value"):
             out = jnp.einsum("tbqhd,tbhde->tbqhe", q, summed)
-    out = checkpoint_name(out, PRODUCT)
     return rearrange(out, "t b n h d -> t b n (h d)") * jnp.asarray(scale, out.dtype)

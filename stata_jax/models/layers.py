@@ -8,11 +8,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.ad_checkpoint import checkpoint_name
 
+from stata_jax.models.fire import normalize_and_fire
 from stata_jax.models.normalize import apply_statistics, normalize
-from stata_jax.models.products import PRODUCT, convolve, linear
-from stata_jax.spiking.lif import lif
+from stata_jax.models.products import convolve, linear
+from stata_jax.spiking.lif import Neuron, lif
 from stata_jax.spiking.plif import plif
 
 Initializer = Callable[..., jax.Array]
@@ -55,6 +55,7 @@ class LIF(nn.Module):
     threshold: float = 1.0
     alpha: float = 4.0
     learn_tau: bool = False
+    lean: bool = False  # see `lif`
 
     @nn.compact
     def __call__(self, current: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -63,8 +64,13 @@ class LIF(nn.Module):
             w = self.param("w", nn.initializers.constant(-math.log(self.tau - 1)), (), jnp.float32)
             spikes = plif(current, jax.nn.sigmoid(w), threshold=self.threshold, alpha=self.alpha)
         else:
-            spikes = lif(current, tau=self.tau, threshold=self.threshold, alpha=self.alpha)
-        return spikes, jnp.mean(spikes.astype(jnp.float32))
+            spikes = lif(current, tau=self.tau, threshold=self.threshold, alpha=self.alpha, lean=self.lean)
+        return spikes, firing_rate(spikes)
+
+
+def firing_rate(spikes: jax.Array) -> jax.Array:
+    """The mean number of spikes per neuron and timestep."""
+    return jnp.mean(spikes.astype(jnp.float32))
 
 
 class BatchNorm(nn.Module):
@@ -85,27 +91,48 @@ class BatchNorm(nn.Module):
     momentum: float = 0.9  # of the running statistics; torch calls the complement, 0.1, momentum
     epsilon: float = 1e-5
 
-    @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Normalises (..., C)."""
-        channels = x.shape[-1]
-        scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
-        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
-        running_var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
+        scale, bias, running = self._variables(x.shape[-1])
         if not train:
-            return apply_statistics(x, running_mean.value, running_var.value, scale, bias, epsilon=self.epsilon)
-        axis_name = None if self.is_initializing() else self.axis_name
-        y, mean, var = normalize(x, scale, bias, self.epsilon, axis_name)
-        if not self.is_initializing():
-            n = self.repeats * (x.size // channels) * self._devices()
-            unbiased = var * (n / max(n - 1, 1))
-            running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * mean
-            running_var.value = self.momentum * running_var.value + (1 - self.momentum) * unbiased
+            return apply_statistics(x, running["mean"].value, running["var"].value, scale, bias, epsilon=self.epsilon)
+        y, *statistics = normalize(x, scale, bias, self.epsilon, self._axis_name)
+        self._run(running, *statistics, count=x.size // x.shape[-1])
         return y
 
-    def _devices(self) -> int:
-        return 1 if self.axis_name is None else jax.lax.axis_size(self.axis_name)
+    def fire(self, x: jax.Array, neuron: LIF, *, train: bool) -> tuple[jax.Array, jax.Array]:
+        """Normalises (T, ..., C) and returns the spikes that follow and their rate, `neuron(norm(x))`.
+
+        In training the current between the two is not kept for the backward pass.
+        """
+        if not train or neuron.learn_tau:
+            return neuron(self(x, train=train))
+        scale, bias, running = self._variables(x.shape[-1])
+        constants = Neuron(neuron.tau, neuron.threshold, 0.0, neuron.alpha, neuron.lean)
+        spikes, *statistics = normalize_and_fire(x, scale, bias, constants, self.epsilon, self._axis_name)
+        self._run(running, *statistics, count=x.size // x.shape[-1])
+        return spikes, firing_rate(spikes)
+
+    @nn.compact
+    def _variables(self, channels: int) -> tuple[jax.Array, jax.Array, dict[str, Any]]:
+        """Scale and bias, and the running statistics."""
+        scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
+        var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
+        return scale, bias, {"mean": mean, "var": var}
+
+    @property
+    def _axis_name(self) -> str | None:
+        return None if self.is_initializing() else self.axis_name
+
+    def _run(self, running: dict[str, Any], mean: jax.Array, var: jax.Array, *, count: int) -> None:
+        """Moves the running statistics towards those of a batch of `count` values a channel and device."""
+        if self.is_initializing():
+            return
+        n = self.repeats * count * (1 if self.axis_name is None else jax.lax.axis_size(self.axis_name))
+        for name, value in (("mean", mean), ("var", var * (n / max(n - 1, 1)))):
+            running[name].value = self.momentum * running[name].value + (1 - self.momentum) * value
 
 
 class LinearNorm(nn.Module):
@@ -116,21 +143,31 @@ class LinearNorm(nn.Module):
     small_init: bool = False  # normal(0.02) and no bias at first; else torch's default for convolutions
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    lean: bool = False  # whether the input, which must be spikes or sums of few, is kept in bytes
 
-    @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Maps (..., C) to (..., features)."""
+        product, norm = self._product(x)
+        y: jax.Array = norm(product, train=train)
+        return y
+
+    def fire(self, x: jax.Array, neuron: LIF, *, train: bool) -> tuple[jax.Array, jax.Array]:
+        """Maps (T, ..., C) to the spikes (T, ..., features) that follow, and their firing rate."""
+        product, norm = self._product(x)
+        return norm.fire(product, neuron, train=train)
+
+    @nn.compact
+    def _product(self, x: jax.Array) -> tuple[jax.Array, BatchNorm]:
         x = nn.Dense(
             self.features,
             use_bias=self.use_bias,
             dtype=self.dtype,
             kernel_init=normal_002 if self.small_init else torch_uniform,
             bias_init=nn.initializers.zeros if self.small_init else torch_bias(x.shape[-1]),
-            dot_general=lambda x, weight, *_, **__: linear(x, weight),
+            dot_general=lambda x, weight, *_, **__: linear(x, weight, self.lean),
             name="linear",
         )(x)
-        x = checkpoint_name(x, PRODUCT)
-        return BatchNorm(axis_name=self.axis_name, name="norm")(x, train=train)
+        return x, BatchNorm(axis_name=self.axis_name, name="norm")
 
 
 class ConvNorm(nn.Module):
@@ -144,10 +181,21 @@ class ConvNorm(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
     repeats: int = 1
+    lean: bool = False  # as in LinearNorm
 
-    @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Maps (T, B, H, W, C) to (T, B, H, W, features)."""
+        product, norm = self._product(x)
+        y: jax.Array = norm(product, train=train)
+        return y
+
+    def fire(self, x: jax.Array, neuron: LIF, *, train: bool) -> tuple[jax.Array, jax.Array]:
+        """Maps (T, B, H, W, C) to the spikes (T, B, H, W, features) that follow, and their firing rate."""
+        product, norm = self._product(x)
+        return norm.fire(product, neuron, train=train)
+
+    @nn.compact
+    def _product(self, x: jax.Array) -> tuple[jax.Array, BatchNorm]:
         conv = nn.Conv(
             self.features,
             (3, 3),
@@ -155,11 +203,10 @@ class ConvNorm(nn.Module):
             use_bias=False,
             dtype=self.dtype,
             kernel_init=normal_002 if self.small_init else torch_uniform,
-            conv_general_dilated=lambda x, weight, *_, **__: convolve(x, weight),
+            conv_general_dilated=lambda x, weight, *_, **__: convolve(x, weight, self.lean),
             name="conv",
         )
-        x = checkpoint_name(fold_time(conv, x), PRODUCT)
-        return BatchNorm(axis_name=self.axis_name, repeats=self.repeats, name="norm")(x, train=train)
+        return fold_time(conv, x), BatchNorm(axis_name=self.axis_name, repeats=self.repeats, name="norm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +223,7 @@ class Parts:
       small_linear: The same for products in the blocks.
       dtype: Type of convolutions and products.
       axis_name: Name of the device axis over which statistics are taken, or None.
+      lean: Whether spikes are kept in bytes for the backward pass.
     """
 
     tau: float
@@ -187,16 +235,18 @@ class Parts:
     small_linear: bool
     dtype: Any
     axis_name: str | None
+    lean: bool
 
     def lif(self, name: str, *, after_attention: bool = False) -> LIF:
         """A layer of neurons, called `lif_` and its name."""
         threshold = self.attention_threshold if after_attention else self.threshold
-        return LIF(self.tau, threshold, self.alpha, self.learn_tau, name=f"lif_{name}")
+        return LIF(self.tau, threshold, self.alpha, self.learn_tau, self.lean, name=f"lif_{name}")
 
     def linear(self, features: int, name: str, *, use_bias: bool) -> LinearNorm:
         """A product and its normalisation."""
-        return LinearNorm(features, use_bias, self.small_linear, self.dtype, self.axis_name, name=name)
+        return LinearNorm(features, use_bias, self.small_linear, self.dtype, self.axis_name, self.lean, name=name)
 
-    def conv(self, features: int, name: str, *, repeats: int = 1) -> ConvNorm:
-        """A 3x3 convolution and its normalisation."""
-        return ConvNorm(features, self.small_conv, self.dtype, self.axis_name, repeats, name=name)
+    def conv(self, features: int, name: str, *, repeats: int = 1, of_images: bool = False) -> ConvNorm:
+        """A 3x3 convolution and its normalisation; images are no spikes."""
+        lean = self.lean and not of_images
+        return ConvNorm(features, self.small_conv, self.dtype, self.axis_name, repeats, lean, name=name)

@@ -72,27 +72,38 @@ def _forward(
 def _backward(
     epsilon: float, axis_name: str | None, kept: Kept, gradients: tuple[jax.Array, jax.Array, jax.Array]
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    x, mean, inverse, scale = kept
+    x, mean, inverse, _ = kept
     dy = gradients[0]
+    scale_gradient, bias_gradient = sum_over_pieces(functools.partial(gradient_sums, mean, inverse), x, dy)
+    return input_gradient(kept, dy, scale_gradient, bias_gradient, axis_name), scale_gradient, bias_gradient
 
-    def normal(x: jax.Array) -> jax.Array:
-        return (x.astype(jnp.float32) - mean) * inverse
 
-    def sums(x: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
-        axes = tuple(range(x.ndim - 1))
-        dy = dy.astype(jnp.float32)
-        return jnp.sum(dy * normal(x), axis=axes), jnp.sum(dy, axis=axes)
+def gradient_sums(mean: jax.Array, inverse: jax.Array, x: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The sums of `dy n` and of `dy` over all axes but the last, which are the gradients of scale and bias."""
+    axes = tuple(range(x.ndim - 1))
+    dy = dy.astype(jnp.float32)
+    return jnp.sum(dy * _normal(x, mean, inverse), axis=axes), jnp.sum(dy, axis=axes)
 
-    scale_gradient, bias_gradient = sum_over_pieces(sums, x, dy)
+
+def _normal(x: jax.Array, mean: jax.Array, inverse: jax.Array) -> jax.Array:
+    return (x.astype(jnp.float32) - mean) * inverse
+
+
+def input_gradient(
+    kept: Kept, dy: jax.Array, scale_gradient: jax.Array, bias_gradient: jax.Array, axis_name: str | None
+) -> jax.Array:
+    """`dx` of `normalize` from the two sums over this device's batch."""
+    x, mean, inverse, scale = kept
     count = x.size // x.shape[-1]
     mean_dy = _over_devices(bias_gradient / count, axis_name)
     mean_dyn = _over_devices(scale_gradient / count, axis_name)
 
     def derivative(x: jax.Array, dy: jax.Array) -> jax.Array:
-        dx = (scale * inverse) * (dy.astype(jnp.float32) - mean_dy - normal(x) * mean_dyn)
+        dx = (scale * inverse) * (dy.astype(jnp.float32) - mean_dy - _normal(x, mean, inverse) * mean_dyn)
         return dx.astype(x.dtype)
 
-    return by_pieces(derivative, x, dy), scale_gradient, bias_gradient
+    dx: jax.Array = by_pieces(derivative, x, dy)
+    return dx
 
 
 normalize.defvjp(_forward, _backward)

@@ -12,6 +12,7 @@ from stata_jax.models.pooling import max_filter
 from stata_jax.models.spikingformer import MLP
 from stata_jax.models.stem import PatchEmbedding
 from stata_jax.models.transformer import SpikingTransformer
+from stata_jax.spiking.bytes import keeping_bytes
 
 
 class Stem(PatchEmbedding):
@@ -22,7 +23,7 @@ class Stem(PatchEmbedding):
         """Maps images (1 or T, B, H, W, C) to currents (T, B, H', W', D)."""
         rates, x = {}, images
         for i in range(3):
-            x, rates[f"lif{i}"] = self.parts.lif(str(i))(self.convolve(x, i, train=train))
+            x, rates[f"lif{i}"] = self.fire(x, i, str(i), train=train)
             x = self.pool(x, i)
         x = self.pool(self.convolve(x, 3, train=train), 3)
         y, rates["lif3"] = self.parts.lif("3")(x)
@@ -71,17 +72,18 @@ class Attention(nn.Module):
         parts, rates, spikes = self.parts, {}, {}
         into, rates["in"] = parts.lif("in")(x)
         for name in ("q", "k", "v"):
-            current = parts.linear(self.dim, name, use_bias=self.qkv_bias)(into, train=train)
-            spikes[name], rates[name] = parts.lif(name)(current)
+            product = parts.linear(self.dim, name, use_bias=self.qkv_bias)
+            spikes[name], rates[name] = product.fire(into, parts.lif(name), train=train)
         q, k, v = spikes["q"], spikes["k"], spikes["v"]
         if self.dvs_mode:
             k, v = (self._filter(spikes, positions, by_head=False) for spikes in (k, v))
-        kv = k * v
+        multiply = keeping_bytes(jnp.multiply, lean=parts.lean)
+        kv = multiply(k, v)
         if self.dvs_mode:
             kv = self._filter(kv, positions, by_head=True)
         kv_sum = jnp.sum(kv.astype(jnp.float32), axis=2, keepdims=True)  # bfloat16 counts to 256 only
         kv_mask, rates["kv"] = parts.lif("kv", after_attention=True)(kv_sum)
-        masked = q * kv_mask.astype(q.dtype)
+        masked = multiply(q, kv_mask.astype(q.dtype))
         if self.dvs_mode:
             masked = self._filter(masked, positions, by_head=True)
         out = parts.linear(self.dim, "projection", use_bias=True)(masked, train=train)

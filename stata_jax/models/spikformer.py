@@ -1,6 +1,7 @@
 """Spikformer: neurons come after the products, and the residuals add spikes."""
 
 import dataclasses
+import functools
 
 import flax.linen as nn
 import jax
@@ -9,6 +10,7 @@ from stata_jax.models.attention import spiking_attention
 from stata_jax.models.layers import Parts, Seen
 from stata_jax.models.stem import PatchEmbedding
 from stata_jax.models.transformer import SpikingTransformer
+from stata_jax.spiking.bytes import keeping_bytes
 
 
 class Stem(PatchEmbedding):
@@ -19,9 +21,9 @@ class Stem(PatchEmbedding):
         """Maps images (1 or T, B, H, W, C) to sums of two spikes (T, B, H', W', D)."""
         rates, x = {}, images
         for i in range(4):
-            x, rates[f"lif{i}"] = self.parts.lif(str(i))(self.convolve(x, i, train=train))
+            x, rates[f"lif{i}"] = self.fire(x, i, str(i), train=train)
             x = self.pool(x, i)
-        y, rates["lif4"] = self.parts.lif("4")(self.convolve(x, 4, train=train))
+        y, rates["lif4"] = self.fire(x, 4, "4", train=train)
         return x + y, {"rates": rates}
 
 
@@ -39,12 +41,13 @@ class Attention(nn.Module):
         """Maps tokens (T, B, N, D) to tokens; has seen the spikes q, k, v and those after attention."""
         parts, rates, spikes = self.parts, {}, {}
         for name in ("q", "k", "v"):
-            current = parts.linear(self.dim, name, use_bias=self.qkv_bias)(x, train=train)
-            spikes[name], rates[name] = parts.lif(name)(current)
-        current = spiking_attention(spikes["q"], spikes["k"], spikes["v"], heads=self.heads, scale=self.scale)
+            product = parts.linear(self.dim, name, use_bias=self.qkv_bias)
+            spikes[name], rates[name] = product.fire(x, parts.lif(name), train=train)
+        attention = functools.partial(spiking_attention, heads=self.heads, scale=self.scale)
+        current = keeping_bytes(attention, lean=parts.lean)(spikes["q"], spikes["k"], spikes["v"])
         attended, rates["attended"] = parts.lif("attended", after_attention=True)(current)
-        out = parts.linear(self.dim, "projection", use_bias=True)(attended, train=train)
-        out, rates["projection"] = parts.lif("projection")(out)
+        product = parts.linear(self.dim, "projection", use_bias=True)
+        out, rates["projection"] = product.fire(attended, parts.lif("projection"), train=train)
         return x + out, spikes | {"attended": attended, "rates": rates}
 
 
@@ -59,8 +62,8 @@ class MLP(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, Seen]:
         """Maps tokens (T, B, N, D) to tokens."""
         parts, rates = self.parts, {}
-        y, rates["hidden"] = parts.lif("hidden")(parts.linear(self.hidden, "up", use_bias=True)(x, train=train))
-        y, rates["out"] = parts.lif("out")(parts.linear(self.dim, "down", use_bias=True)(y, train=train))
+        y, rates["hidden"] = parts.linear(self.hidden, "up", use_bias=True).fire(x, parts.lif("hidden"), train=train)
+        y, rates["out"] = parts.linear(self.dim, "down", use_bias=True).fire(y, parts.lif("out"), train=train)
         return x + y, {"rates": rates}
 
 
@@ -76,4 +79,5 @@ class Spikformer(SpikingTransformer):
     @property
     def parts(self) -> Parts:
         """What its layers are made by; the CIFAR models have linear layers where the others have 1x1 convolutions."""
-        return dataclasses.replace(super().parts, small_linear=self.qkv_bias)
+        most = 2 * (1 + self.depth)  # spikes that one entry adds up, from the stem on
+        return dataclasses.replace(super().parts, small_linear=self.qkv_bias, lean=self.lean and most <= 255)

@@ -1,5 +1,7 @@
 """Spikingformer: neurons come before the products, and the residuals add membrane currents."""
 
+import functools
+
 import flax.linen as nn
 import jax
 
@@ -7,6 +9,7 @@ from stata_jax.models.attention import spiking_attention
 from stata_jax.models.layers import Parts, Seen
 from stata_jax.models.stem import PatchEmbedding
 from stata_jax.models.transformer import SpikingTransformer
+from stata_jax.spiking.bytes import keeping_bytes
 
 
 class Stem(PatchEmbedding):
@@ -15,12 +18,11 @@ class Stem(PatchEmbedding):
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> tuple[jax.Array, Seen]:
         """Maps images (1 or T, B, H, W, C) to currents (T, B, H', W', D)."""
-        rates = {}
-        x = self.convolve(images, 0, train=train)
-        for i in range(1, 5):
-            x, rates[f"lif{i}"] = self.parts.lif(str(i))(x)
-            x = self.convolve(self.pool(x, i - 1), i, train=train)
-        return x, {"rates": rates}
+        rates, x = {}, images
+        for i in range(4):
+            x, rates[f"lif{i + 1}"] = self.fire(x, i, str(i + 1), train=train)
+            x = self.pool(x, i)
+        return self.convolve(x, 4, train=train), {"rates": rates}
 
 
 class Attention(nn.Module):
@@ -38,9 +40,10 @@ class Attention(nn.Module):
         parts, rates, spikes = self.parts, {}, {}
         into, rates["in"] = parts.lif("in")(x)
         for name in ("q", "k", "v"):
-            current = parts.linear(self.dim, name, use_bias=self.qkv_bias)(into, train=train)
-            spikes[name], rates[name] = parts.lif(name)(current)
-        current = spiking_attention(spikes["q"], spikes["k"], spikes["v"], heads=self.heads, scale=self.scale)
+            product = parts.linear(self.dim, name, use_bias=self.qkv_bias)
+            spikes[name], rates[name] = product.fire(into, parts.lif(name), train=train)
+        attention = functools.partial(spiking_attention, heads=self.heads, scale=self.scale)
+        current = keeping_bytes(attention, lean=parts.lean)(spikes["q"], spikes["k"], spikes["v"])
         attended, rates["attended"] = parts.lif("attended", after_attention=True)(current)
         out = parts.linear(self.dim, "projection", use_bias=True)(attended, train=train)
         return x + out, spikes | {"attended": attended, "rates": rates}
@@ -58,8 +61,7 @@ class MLP(nn.Module):
         """Maps tokens (T, B, N, D) to tokens."""
         parts, rates = self.parts, {}
         y, rates["in"] = parts.lif("in")(x)
-        y = parts.linear(self.hidden, "up", use_bias=True)(y, train=train)
-        y, rates["hidden"] = parts.lif("hidden")(y)
+        y, rates["hidden"] = parts.linear(self.hidden, "up", use_bias=True).fire(y, parts.lif("hidden"), train=train)
         y = parts.linear(self.dim, "down", use_bias=True)(y, train=train)
         return x + y, {"rates": rates}
 

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from stata_jax.models.layers import Parts, fold_time
+from stata_jax.models.layers import ConvNorm, Parts, fold_time
 from stata_jax.models.pooling import max_pool
 
 
@@ -28,11 +28,21 @@ class PatchEmbedding(nn.Module):
 
         A static image, (1, B, H, W, C), is convolved once, and the result repeated over the timesteps.
         """
-        width = (self.dim // 8, self.dim // 4, self.dim // 2, self.dim, self.dim)[i]
         if x.shape[0] > 1:
-            return self.parts.conv(width, f"conv{i}")(x, train=train)
-        x = self.parts.conv(width, f"conv{i}", repeats=self.timesteps)(x, train=train)
+            return self._conv(i)(x, train=train)
+        x = self._conv(i, repeats=self.timesteps)(x, train=train)
         return jnp.broadcast_to(x, (self.timesteps, *x.shape[1:]))
+
+    def fire(self, x: jax.Array, i: int, name: str, *, train: bool) -> tuple[jax.Array, jax.Array]:
+        """Convolution i, its normalisation and the neurons called by name; their spikes and firing rate."""
+        neuron = self.parts.lif(name)
+        if x.shape[0] > 1:
+            return self._conv(i).fire(x, neuron, train=train)
+        return neuron(self.convolve(x, i, train=train))
+
+    def _conv(self, i: int, *, repeats: int = 1) -> ConvNorm:
+        width = (self.dim // 8, self.dim // 4, self.dim // 2, self.dim, self.dim)[i]
+        return self.parts.conv(width, f"conv{i}", repeats=repeats, of_images=i == 0)
 
     def pool(self, x: jax.Array, i: int) -> jax.Array:
         """The max-pool of stage i, where it has one."""

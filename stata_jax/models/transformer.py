@@ -57,6 +57,7 @@ class SpikingTransformer(nn.Module):
       pool: `all` averages all tokens that are left before the head, `tokens` all but the anchor.
       dtype: Type of convolutions and products; neurons and statistics are float32.
       axis_name: Name of the device axis over which statistics are taken, or None.
+      lean: Whether training keeps spikes in bytes for the backward pass.
     """
 
     num_classes: int
@@ -84,6 +85,7 @@ class SpikingTransformer(nn.Module):
     pool: str = "all"
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    lean: bool = False
 
     # What a family is made of.
     stem_class: ClassVar[Any]
@@ -126,6 +128,7 @@ class SpikingTransformer(nn.Module):
             small_linear=False,
             dtype=self.dtype,
             axis_name=self.axis_name,
+            lean=self.lean,
         )
 
     @nn.compact
@@ -172,6 +175,7 @@ class SpikingTransformer(nn.Module):
             metric=self.metric,
             timestep_wise=self.timestep_wise,
             slots=self.slots,
+            lean=self.lean,
         )
         pooled = tokens[:, :, 1:] if self.anchor and self.pool == "tokens" else tokens
         step_logits, head = self.readout(jnp.mean(pooled.astype(jnp.float32), axis=2))

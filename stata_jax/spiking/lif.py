@@ -1,6 +1,7 @@
 """The leaky integrate-and-fire neuron (Eqs. 1-3) as one scan over time."""
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,13 @@ from stata_jax.spiking.surrogate import sigmoid_slope, spike
 
 
 def lif(
-    current: jax.Array, *, tau: float = 2.0, threshold: float = 1.0, reset: float = 0.0, alpha: float = 4.0
+    current: jax.Array,
+    *,
+    tau: float = 2.0,
+    threshold: float = 1.0,
+    reset: float = 0.0,
+    alpha: float = 4.0,
+    lean: bool = False,
 ) -> jax.Array:
     """Turns input currents into spikes; charge, fire and reset happen within a timestep.
 
@@ -28,6 +35,7 @@ def lif(
       threshold: `V_th`, above `reset`.
       reset: `V_reset`, the potential at rest and after a spike.
       alpha: Steepness of the surrogate gradient, above 0.
+      lean: Whether spikes are made as bytes first, for what keeps them as such, see `spiking.bytes`.
 
     Returns:
       Spikes 0 or 1, in the shape and type of `current`. The spike at `t` depends on the currents up to and at `t`.
@@ -40,7 +48,7 @@ def lif(
     check_neuron("lif", current, threshold=threshold, reset=reset, alpha=alpha)
     if not tau >= 1:  # so that NaN is refused too
         raise ValueError(f"tau is {tau} but a membrane time constant is at least 1 timestep")
-    return _lif((float(tau), float(threshold), float(reset), float(alpha)), current)
+    return _lif(Neuron(float(tau), float(threshold), float(reset), float(alpha), lean), current)
 
 
 def check_neuron(name: str, current: jax.Array, *, threshold: float, reset: float, alpha: float) -> None:
@@ -55,44 +63,57 @@ def check_neuron(name: str, current: jax.Array, *, threshold: float, reset: floa
         raise ValueError(f"threshold is {threshold}, which is not above the reset potential {reset}")
 
 
-Constants = tuple[float, float, float, float]
+class Neuron(NamedTuple):
+    """The constants of `lif`: `tau`, `V_th`, `V_reset`, the surrogate's steepness, and whether it is lean."""
+
+    tau: float
+    threshold: float
+    reset: float
+    alpha: float
+    lean: bool
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _lif(constants: Constants, current: jax.Array) -> jax.Array:
+def _lif(neuron: Neuron, current: jax.Array) -> jax.Array:
     """The spikes `S` of `lif`."""
 
     def scan(current: jax.Array, *, unroll: int) -> jax.Array:
-        return _charge_and_fire(constants, current, unroll=unroll)[0]
+        return charge_and_fire(neuron, current, unroll=unroll)[0]
 
     spikes: jax.Array = scan_by_pieces(scan, current)
-    return spikes
+    return spikes.astype(current.dtype)
 
 
-def _charge_and_fire(constants: Constants, current: jax.Array, *, unroll: int) -> tuple[jax.Array, jax.Array]:
-    """The equations of `lif`: spikes `S` and the potentials `H` before the reset."""
-    tau, threshold, reset, _ = constants
+def charge_and_fire(neuron: Neuron, current: jax.Array, *, unroll: int) -> tuple[jax.Array, jax.Array]:
+    """The equations of `lif`: spikes `S`, as bytes if it is lean, and the potentials `H` before the reset, (T, ...)."""
+    tau, threshold, reset, _, lean = neuron
+    spike_type = jnp.uint8 if lean else current.dtype
 
     def step(membrane: jax.Array, x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         charged = membrane + (x.astype(jnp.float32) - (membrane - reset)) / tau
         spikes = spike(charged - threshold)
         membrane = charged * (1 - spikes) + reset * spikes
-        return membrane, (spikes.astype(current.dtype), charged)
+        return membrane, (spikes.astype(spike_type), charged)
 
     rest = jnp.full(current.shape[1:], reset, jnp.float32)
     return jax.lax.scan(step, rest, current, unroll=unroll)[1]
 
 
-def _forward(constants: Constants, current: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return _lif(constants, current), current
-
-
-def _backward(constants: Constants, current: jax.Array, spike_gradient: jax.Array) -> tuple[jax.Array]:
+def current_gradient(neuron: Neuron, current: jax.Array, spike_gradient: jax.Array, *, unroll: int) -> jax.Array:
     """The chain rule of `lif`, from the last timestep to the first, with `H` computed again.
 
-    dH[t] = dS[t] slope(H[t] - V_th) + dV[t] (1 - S[t]),   dX[t] = dH[t] / tau,   dV[t-1] = dH[t] (1 - 1 / tau)
+        dH[t] = dS[t] slope(H[t] - V_th) + dV[t] (1 - S[t]),   dX[t] = dH[t] / tau,   dV[t-1] = dH[t] (1 - 1 / tau)
+
+    Args:
+      neuron: The constants.
+      current: `X`, shape (T, ...).
+      spike_gradient: `dS`, the same shape and type.
+      unroll: Timesteps that the compiler sees at once.
+
+    Returns:
+      `dX`, in the shape and type of `dS`.
     """
-    tau, threshold, _, alpha = constants
+    tau, threshold, _, alpha, _ = neuron
 
     def step(membrane_gradient: jax.Array, at_t: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         h, gradient = at_t
@@ -102,12 +123,17 @@ def _backward(constants: Constants, current: jax.Array, spike_gradient: jax.Arra
         current_gradient = charged_gradient / tau
         return charged_gradient - current_gradient, current_gradient.astype(spike_gradient.dtype)
 
-    def scan(current: jax.Array, gradient: jax.Array, *, unroll: int) -> jax.Array:
-        charged = _charge_and_fire(constants, current, unroll=unroll)[1]
-        last = jnp.zeros(charged.shape[1:], jnp.float32)
-        return jax.lax.scan(step, last, (charged, gradient), reverse=True, unroll=unroll)[1]
+    charged = charge_and_fire(neuron, current, unroll=unroll)[1]
+    last = jnp.zeros(charged.shape[1:], jnp.float32)
+    return jax.lax.scan(step, last, (charged, spike_gradient), reverse=True, unroll=unroll)[1]
 
-    return (scan_by_pieces(scan, current, spike_gradient),)
+
+def _forward(neuron: Neuron, current: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return _lif(neuron, current), current
+
+
+def _backward(neuron: Neuron, current: jax.Array, spike_gradient: jax.Array) -> tuple[jax.Array]:
+    return (scan_by_pieces(functools.partial(current_gradient, neuron), current, spike_gradient),)
 
 
 _lif.defvjp(_forward, _backward)

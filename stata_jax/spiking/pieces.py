@@ -30,13 +30,18 @@ def scan_by_pieces(scan: Callable[..., Any], *arrays: jax.Array) -> Any:
     Returns:
       What `scan` returns for the arrays.
     """
+    return by_pieces(functools.partial(scan, unroll=1), *arrays, elsewhere=_unrolled(scan))
+
+
+def _unrolled(scan: Callable[..., Any]) -> Callable[..., Any]:
+    """The form of a scan for hardware that takes whole arrays."""
 
     def unrolled(*arrays: jax.Array) -> Any:
         # The barriers stop what reads the result from repeating the whole chain of timesteps.
         arrays = jax.lax.optimization_barrier(arrays)
         return jax.lax.optimization_barrier(scan(*arrays, unroll=min(UNROLL, arrays[0].shape[0])))
 
-    return by_pieces(functools.partial(scan, unroll=1), *arrays, elsewhere=unrolled)
+    return unrolled
 
 
 def by_pieces(function: Callable[..., Any], *arrays: jax.Array, elsewhere: Callable[..., Any] | None = None) -> Any:
@@ -55,7 +60,7 @@ def by_pieces(function: Callable[..., Any], *arrays: jax.Array, elsewhere: Calla
         def put(results: Any, parts: Any, origin: list[jax.Array]) -> Any:
             return jax.tree.map(lambda x, part: jax.lax.dynamic_update_slice(x, part, origin), results, parts)
 
-        return _loop(function, arrays, start=jax.lax.empty, take=put)
+        return _loop(function, arrays, start=_empty, take=put, replace=True)
 
     return jax.lax.platform_dependent(*arrays, cpu=in_pieces, default=elsewhere or function)
 
@@ -75,31 +80,75 @@ def sum_over_pieces(function: Callable[..., Any], *arrays: jax.Array) -> Any:
         def add(total: Any, parts: Any, _: list[jax.Array]) -> Any:
             return jax.tree.map(jnp.add, total, parts)
 
-        return _loop(function, arrays, start=jnp.zeros, take=add)
+        return _loop(function, arrays, start=_zeros, take=add)
 
     return jax.lax.platform_dependent(*arrays, cpu=in_pieces, default=function)
+
+
+def map_and_sum_pieces(scan: Callable[..., Any], *arrays: jax.Array) -> Any:
+    """Applies a scan as `scan_by_pieces` does, and adds up what else it returns as `sum_over_pieces` does, in one go.
+
+    Args:
+      scan: Takes arrays of shape (T, ..., C) and the option `unroll`; returns an array of that shape, and sums over all
+        axes but the last, or over all.
+      *arrays: All of one shape (T, ..., C).
+
+    Returns:
+      What `scan` returns for the arrays.
+    """
+
+    def in_pieces(*arrays: jax.Array) -> Any:
+        def take(results: Any, parts: Any, origin: list[jax.Array]) -> Any:
+            whole = jax.lax.dynamic_update_slice(results[0], parts[0], origin)
+            return whole, jax.tree.map(jnp.add, results[1], parts[1])
+
+        def start(like: Any) -> Any:
+            return _empty(like[0]), _zeros(like[1])
+
+        return _loop(functools.partial(scan, unroll=1), arrays, start=start, take=take, replace=True)
+
+    return jax.lax.platform_dependent(*arrays, cpu=in_pieces, default=_unrolled(scan))
 
 
 def _loop(
     function: Callable[..., Any],
     arrays: tuple[jax.Array, ...],
     *,
-    start: Callable[..., jax.Array],
+    start: Callable[[Any], Any],
     take: Callable[..., Any],
+    replace: bool = False,
 ) -> Any:
-    """Applies a function piece by piece; `take(results, parts, origin)` puts its results into what `start` makes."""
+    """Applies a function piece by piece; `take(results, parts, origin)` puts its results into what `start` makes.
+
+    `start` takes what the function returns for whole arrays, as shapes and types. With `replace`, the first result
+    takes the place of the last of several arrays, where it is as large: each piece is read before it is overwritten.
+    """
     shape = arrays[0].shape
     if math.prod(shape) == 0:
         return function(*arrays)
     piece = piece_shape(shape)
     counts = [whole // part for whole, part in zip(shape, piece, strict=True)]
+    like = jax.eval_shape(function, *arrays)
+    *others, last = arrays
+    results, structure = jax.tree.flatten(start(like))
+    replace = replace and bool(others) and (results[0].shape, results[0].dtype) == (last.shape, last.dtype)
+    if replace:
+        results[0] = last
 
     def one(i: jax.Array, results: Any) -> Any:
         origin = [index * part for index, part in zip(jnp.unravel_index(i, counts), piece, strict=True)]
-        return take(results, function(*(jax.lax.dynamic_slice(x, origin, piece) for x in arrays)), origin)
+        inputs = (*others, jax.tree.leaves(results)[0] if replace else last)
+        return take(results, function(*(jax.lax.dynamic_slice(x, origin, piece) for x in inputs)), origin)
 
-    results = jax.tree.map(lambda x: start(x.shape, x.dtype), jax.eval_shape(function, *arrays))
-    return jax.lax.fori_loop(0, math.prod(counts), one, results)
+    return jax.lax.fori_loop(0, math.prod(counts), one, jax.tree.unflatten(structure, results))
+
+
+def _empty(like: Any) -> Any:
+    return jax.tree.map(lambda x: jax.lax.empty(x.shape, x.dtype), like)
+
+
+def _zeros(like: Any) -> Any:
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
 
 
 def piece_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

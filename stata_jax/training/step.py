@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import optax
 
 from stata_jax.data.augment import mixup, smooth_one_hot
-from stata_jax.models.products import PRODUCT
 from stata_jax.training.state import TrainState
 
 Batch = dict[str, jax.Array]
@@ -28,7 +27,6 @@ def train_step(
     label_smoothing: float,
     mixup_alpha: float,
     axis_name: str,
-    lean: bool = False,
 ) -> tuple[TrainState, dict[str, Any]]:
     """Updates the parameters on one batch; runs on each device over its share of the batch.
 
@@ -43,8 +41,6 @@ def train_step(
       label_smoothing: Share of a label's weight spread over all classes.
       mixup_alpha: Strength of mixup; 0 for none.
       axis_name: Name of the device axis.
-      lean: Whether only the results of products with weights and of attention are kept for the backward pass, which
-        computes the rest again from them: normalisations, neurons, attention maps.
 
     Returns:
       The next state, and metrics averaged over the devices: `loss`, its terms, `accuracy` against the heavier label
@@ -63,8 +59,6 @@ def train_step(
         metrics = {"loss": loss, **terms, "accuracy": jnp.mean(hits.astype(jnp.float32)), "rates": aux["rates"]}
         return loss, (updated["batch_stats"], metrics)
 
-    if lean:
-        loss_of = jax.checkpoint(loss_of, policy=jax.checkpoint_policies.save_only_these_names(PRODUCT))
     gradient, (batch_stats, metrics) = jax.grad(loss_of, has_aux=True)(state.params)
     gradient, metrics = jax.lax.pmean((gradient, metrics), axis_name)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from stata_jax.models.fire import normalize_and_fire
 from stata_jax.models.normalize import normalize
 from stata_jax.models.pooling import max_pool
 from stata_jax.models.products import convolve
-from stata_jax.spiking.lif import lif
+from stata_jax.spiking.lif import Neuron, lif
 from stata_jax.spiking.plif import plif
 
 
@@ -23,8 +24,13 @@ CASES = {
     "lif, more steps than are unrolled": (lif, [normal(17, 3, 6)]),
     "plif": (plif, [normal(4, 3, 5, 6), jnp.asarray(0.4, jnp.float32)]),
     "normalize": (lambda *x: normalize(*x, 1e-5, None)[0], [normal(2, 3, 4, 5), normal(5), normal(5, seed=1)]),
+    "normalize_and_fire": (
+        lambda *x: normalize_and_fire(*x, Neuron(2.0, 1.0, 0.0, 4.0, True), 1e-5, None)[0],
+        [normal(4, 3, 5, 6), normal(6), normal(6, seed=1)],
+    ),
     "max_pool": (max_pool, [jnp.round(normal(3, 4, 6, 2))]),
     "convolve": (convolve, [normal(3, 4, 6, 2), normal(3, 3, 2, 5)]),
+    "convolve, lean": (lambda *x: convolve(*x, True), [jnp.round(normal(3, 4, 6, 2) ** 2), normal(3, 3, 2, 5)]),
 }
 
 

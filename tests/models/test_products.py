@@ -1,5 +1,7 @@
 """Tests of stata_jax.models.products against NumPy loops in float64 and against JAX's own derivatives."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,3 +67,14 @@ def test_bfloat16_stays():
     assert {out.dtype, *(gradient.dtype for gradient in pull(out))} == {jnp.dtype(jnp.bfloat16)}
     out, pull = jax.vjp(products.linear, x, weight[0, 0])
     assert {out.dtype, *(gradient.dtype for gradient in pull(out))} == {jnp.dtype(jnp.bfloat16)}
+
+
+@pytest.mark.parametrize("product", [products.linear, products.convolve])
+def test_lean_products_keep_bytes_and_lose_nothing(product):
+    x = jnp.asarray(np.random.RandomState(0).randint(0, 256, (2, 4, 6, 3)), jnp.float32)
+    weight = normal(3, 5) if product is products.linear else normal(3, 3, 3, 5)
+    plain, lean = (jax.vjp(functools.partial(product, lean=lean), x, weight) for lean in (False, True))
+    np.testing.assert_array_equal(plain[0], lean[0])
+    gradient = normal(*plain[0].shape, seed=1)
+    jax.tree.map(np.testing.assert_array_equal, plain[1](gradient), lean[1](gradient))
+    assert {leaf.dtype for leaf in jax.tree.leaves(lean[1]) if leaf.shape == x.shape} == {jnp.dtype("uint8")}

@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from configs import digits
 from stata_jax import build
@@ -64,8 +65,9 @@ def test_padding_never_counts():
     assert result == {"top1": 1.0, "top5": 1.0, "loss": result["loss"], "images": 2}
 
 
-def test_lean_training_is_the_same_training():
-    settings = apply_overrides(digits.get_config(), {"model.dim": 16, "data.image_size": 16})
+@pytest.mark.parametrize("family", ["spikingformer", "spikformer", "sdt"])
+def test_lean_training_is_the_same_training(family):
+    settings = apply_overrides(digits.get_config(), {"model.dim": 16, "data.image_size": 16, "model.family": family})
     images = jnp.asarray(np.random.default_rng(0).random((4, 16, 16, 1)), jnp.float32)
     examples = shard({"image": images, "label": jnp.arange(4, dtype=jnp.int32)})
     results = []

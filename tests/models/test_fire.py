@@ -1,0 +1,83 @@
+"""Tests of stata_jax.models.fire: one function against the normalisation and the neurons that it is made of."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stata_jax.models.fire import normalize_and_fire
+from stata_jax.models.normalize import normalize
+from stata_jax.spiking import pieces
+from stata_jax.spiking.lif import Neuron, lif
+
+EPSILON = 1e-5
+
+
+def inputs(*shape, dtype=jnp.float32):
+    random = np.random.RandomState(0)
+    x, gradient = (jnp.asarray(2 * random.randn(*shape) + 1, dtype) for _ in range(2))
+    scale, bias = (jnp.asarray(random.rand(shape[-1]) + 0.5, jnp.float32) for _ in range(2))
+    return x, scale, bias, gradient
+
+
+def one_by_one(x, scale, bias, neuron, axis_name=None):
+    y, mean, var = normalize(x, scale, bias, EPSILON, axis_name)
+    return lif(y, tau=neuron.tau, threshold=neuron.threshold, alpha=neuron.alpha), mean, var
+
+
+def both(function, x, scale, bias, gradient):
+    spikes, pull, statistics = jax.vjp(
+        lambda *given: (lambda s, *rest: (s, rest))(*function(*given)), x, scale, bias, has_aux=True
+    )
+    return spikes, statistics, pull(gradient)
+
+
+@pytest.mark.parametrize("lean", [False, True])
+@pytest.mark.parametrize("piece", [4, 10**6])
+@pytest.mark.parametrize("shape", [(4, 3, 2, 2, 5), (3, 6, 5), (1, 2, 3)])
+def test_matches_the_two_functions(shape, piece, lean, monkeypatch):
+    neuron = Neuron(tau=1.5, threshold=0.8, reset=0.0, alpha=3.0, lean=lean)
+    x, scale, bias, gradient = inputs(*shape)
+    expected = both(lambda *given: one_by_one(*given, neuron), x, scale, bias, gradient)
+    monkeypatch.setattr(pieces, "PIECE", piece)
+    spikes, statistics, gradients = both(
+        lambda *given: normalize_and_fire(*given, neuron, EPSILON, None), x, scale, bias, gradient
+    )
+    np.testing.assert_array_equal(spikes, expected[0])
+    assert 0 < float(spikes.mean()) < 1
+    jax.tree.map(np.testing.assert_array_equal, statistics, expected[1])
+    for ours, theirs in zip(gradients, expected[2], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_types_are_those_of_the_product():
+    x, scale, bias, gradient = inputs(2, 3, 4, dtype=jnp.bfloat16)
+    neuron = Neuron(tau=2.0, threshold=1.0, reset=0.0, alpha=4.0, lean=True)
+    spikes, statistics, gradients = both(
+        lambda *given: normalize_and_fire(*given, neuron, EPSILON, None), x, scale, bias, gradient
+    )
+    assert spikes.dtype == gradients[0].dtype == jnp.bfloat16
+    assert {leaf.dtype for leaf in (*statistics, *gradients[1:])} == {jnp.dtype("float32")}
+
+
+def test_gradient_over_devices_is_that_of_the_whole_batch():
+    x, scale, bias, gradient = inputs(3, 8, 5)
+    neuron = Neuron(tau=2.0, threshold=1.0, reset=0.0, alpha=4.0, lean=False)
+
+    def pulled(x, gradient, axis_name):
+        fire = lambda *given: normalize_and_fire(*given, neuron, EPSILON, axis_name)  # noqa: E731
+        return both(fire, x, scale, bias, gradient)[2]
+
+    split = [array.reshape(3, 4, 2, 5).swapaxes(0, 1) for array in (x, gradient)]
+    parts = jax.vmap(lambda *given: pulled(*given, "device"), axis_name="device")(*split)
+    whole = pulled(x, gradient, None)
+    np.testing.assert_allclose(parts[0].swapaxes(0, 1).reshape(x.shape), whole[0], rtol=1e-4, atol=1e-5)
+    for part, expected in zip(parts[1:], whole[1:], strict=True):
+        np.testing.assert_allclose(part.sum(0), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_backward_pass_keeps_the_product_alone():
+    x, scale, bias, _ = inputs(4, 3, 8)
+    neuron = Neuron(tau=2.0, threshold=1.0, reset=0.0, alpha=4.0, lean=False)
+    pull = jax.vjp(lambda *given: normalize_and_fire(*given, neuron, EPSILON, None)[0], x, scale, bias)[1]
+    assert [leaf.shape for leaf in jax.tree.leaves(pull) if leaf.size > 8] == [x.shape]

@@ -1,0 +1,38 @@
+"""Tests of stata_jax.spiking.bytes: what is kept is small, and loses nothing."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stata_jax.spiking.bytes import keeping_bytes, restore
+
+
+def of_three(q, k, v):
+    return jnp.tanh(q) * k + v * q
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_values_and_gradients_stay_and_bytes_are_kept(dtype):
+    random = np.random.RandomState(0)
+    given = [jnp.asarray(random.randint(0, 256, (3, 4)), dtype) for _ in range(3)]
+    gradient = jnp.asarray(random.randn(3, 4), dtype)
+    expected, pull_plain = jax.vjp(of_three, *given)
+    out, pull = jax.vjp(keeping_bytes(of_three, lean=True), *given)
+    np.testing.assert_array_equal(out, expected)
+    jax.tree.map(np.testing.assert_array_equal, pull(gradient), pull_plain(gradient))
+    assert {leaf.dtype for leaf in jax.tree.leaves(pull) if leaf.size} == {jnp.dtype("uint8")}
+
+
+def test_not_lean_is_the_function_itself():
+    assert keeping_bytes(of_three, lean=False) is of_three
+
+
+def test_restored_values_are_exact_and_wait_for_the_gradient():
+    spikes = jnp.arange(256, dtype=jnp.uint8)
+    after = jnp.ones((2, 2))
+    restored = restore(spikes, jnp.float32, after=after)
+    np.testing.assert_array_equal(restored, np.arange(256))
+    program = jax.jit(lambda spikes, after: restore(spikes, jnp.float32, after=after))
+    text = program.lower(spikes, after).compile().as_text()
+    assert "compare" in text  # the compiler has not found out that it could do without
