@@ -6,7 +6,6 @@ Tokens vary by the image size. Attention takes the cheaper of `2 N^2 D` and `2 N
 maps that training aligns have N^2 entries, so growth in tokens may exceed linear.
 """
 
-import gc
 import math
 import platform
 import sys
@@ -111,8 +110,6 @@ def measure(
                 raise ConfigError(f"{vary} {value} does not fit into memory: choose smaller --values") from error
             print(f"{vary} {value} does not fit into memory: the series ends before it", flush=True)
             break
-        finally:
-            gc.collect()  # programs hold themselves in circles, and with them their memory
         rows += [{"value": value, **row, "unit_s": row["step_s"] / value} for row in of_value]
         times = ", ".join(f"{1000 * row['step_s']:.4g} ms at keep rate {row['keep_rate']:g}" for row in of_value)
         # Compilation takes as long for the next value, and the rest is taken to grow linearly.
