@@ -30,7 +30,8 @@ def read_files(path: pathlib.Path, wanted: Callable[[str], bool]) -> Iterator[tu
         except StopIteration:
             return
         except _DAMAGE as error:
-            raise ValueError(f"{path} is cut off or damaged ({error}): fetch it again") from error
+            reason = str(error).partition("\n")[0].rstrip(":") or type(error).__name__
+            raise ValueError(f"{path} is cut off or damaged ({reason}): fetch it again") from error
         yield file
 
 
@@ -63,3 +64,8 @@ def _read_tar(path: pathlib.Path, wanted: Callable[[str], bool]) -> Iterator[tup
                 file = archive.extractfile(member)
                 assert file is not None  # it is a file
                 yield member.name, file.read()
+        if not archive.getnames():
+            raise tarfile.ReadError("there is no file in it")
+        assert archive.fileobj is not None  # it is open
+        while archive.fileobj.read(2**20):  # to its end, where the checksum of the compressed data is
+            pass

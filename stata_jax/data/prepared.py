@@ -59,10 +59,8 @@ def open_recordings(
         raise ValueError(f"model.timesteps must be at least 1, got {timesteps}: a recording becomes that many frames")
     module = importlib.import_module(f"stata_jax.data.builders.{name}")  # imports TFDS, hence only here
     builder = _prepare(module, name, data_dir=data_dir, manual_dir=manual_dir, timesteps=timesteps, frames=frames)
+    train, test = (_open_split(builder, name, split) for split in ("train", "test"))
     print(f"{name}: {describe(builder)}")
-
-    train: Store = DiskStore(builder.as_data_source("train"))
-    test: Store = DiskStore(builder.as_data_source("test"))
     size = (len(train) + len(test)) * int(np.prod(builder.info.features["frames"].shape))
     in_memory = size <= _IN_MEMORY
     return make_source(
@@ -78,6 +76,18 @@ def open_recordings(
         process_count=process_count,
         depth=0 if in_memory else _AHEAD,
     )
+
+
+def _open_split(builder: Any, name: str, split: str) -> Store:
+    """A split of a prepared data set, of which the first and the last recording can be read."""
+    try:
+        store = DiskStore(builder.as_data_source(split))
+        store.read(np.array([0, len(store) - 1]))
+    except Exception as error:  # TFDS and array_record raise all kinds
+        raise ValueError(
+            f"{name} in {builder.data_dir} is damaged ({error}): delete that folder, so that it is prepared again"
+        ) from error
+    return store
 
 
 def describe(builder: Any) -> str:
