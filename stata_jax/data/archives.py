@@ -31,7 +31,9 @@ def read_files(path: pathlib.Path, wanted: Callable[[str], bool]) -> Iterator[tu
             return
         except _DAMAGE as error:
             reason = str(error).partition("\n")[0].rstrip(":") or type(error).__name__
-            raise ValueError(f"{path} is cut off or damaged ({reason}): fetch it again") from error
+            raise ValueError(
+                f"{path} is cut off or damaged ({reason}): delete it, then fetch or make it again"
+            ) from error
         yield file
 
 

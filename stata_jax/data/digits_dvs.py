@@ -3,7 +3,6 @@
 They need no download and take the way of published recordings, files and reader included.
 """
 
-import functools
 import hashlib
 import json
 import os
@@ -27,6 +26,9 @@ from stata_jax.data.source import SceneOptions, draw_images
 _VERSION = 1  # of the recordings; another one makes them anew
 _CHUNK = 64  # recordings made at once
 _STAMP = (1980, 1, 1, 0, 0, 0)  # the time of every file in the archives, so that the same options give the same bytes
+
+
+_draw = jax.jit(draw_images, static_argnames="options")
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def make_recordings(data_dir: str, options: RecordingOptions) -> pathlib.Path:
     record = json.dumps({"version": _VERSION, **asdict(options)}, indent=2, sort_keys=True)
     root = pathlib.Path(data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
     folder = root / "digits_dvs" / hashlib.sha256(record.encode()).hexdigest()[:16]
-    if folder.exists():
+    if _is_whole(folder):
         return folder
     print(f"digits_dvs: making {options.train_examples} + {options.test_examples} recordings, once, in {folder}")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -136,25 +138,31 @@ def make_recordings(data_dir: str, options: RecordingOptions) -> pathlib.Path:
         _write(incomplete / "train.zip", train, options.train_examples, 0, options)
         _write(incomplete / "test.zip", test, options.test_examples, 1, options)
         (incomplete / "options.json").write_text(record + "\n")
+        incomplete.chmod(0o755)
+        if folder.exists() and not _is_whole(folder):  # somebody has deleted a part of it
+            shutil.rmtree(folder)
         try:
             incomplete.rename(folder)
         except OSError:
-            if not folder.exists():  # otherwise another process was first, with the same recordings
+            if not _is_whole(folder):  # otherwise another process was first, with the same recordings
                 raise
     finally:
         shutil.rmtree(incomplete, ignore_errors=True)
     return folder
 
 
+def _is_whole(folder: pathlib.Path) -> bool:
+    return all((folder / name).exists() for name in ("train.zip", "test.zip", "options.json"))
+
+
 def _write(path: pathlib.Path, bank: DigitBank, count: int, split: int, options: RecordingOptions) -> None:
     """Draws and records `count` scenes of a bank; recording `i` follows from the seed, the split and `i` alone."""
     scene = SceneOptions(options.image_size, options.fragment, options.clutter, noise=0.0)
-    draw = jax.jit(functools.partial(draw_images, options=scene))
     key = jax.random.fold_in(jax.random.key(options.test_seed, impl="threefry2x32"), split)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for begin in range(0, count, _CHUNK):
             numbers = np.arange(begin, begin + _CHUNK, dtype=np.int32)  # always as many, to compile once
-            drawn = jax.device_get(draw(key, bank, numbers))
+            drawn = jax.device_get(_draw(key, bank, numbers, options=scene))
             used = min(_CHUNK, count - begin)
             images = np.rint(drawn["image"][:used, ..., 0] * 255.0) / 255.0  # as bytes, the same on every device
             recordings = record_all(

@@ -93,11 +93,14 @@ def _open_split(builder: Any, name: str, split: str) -> Store:
 def describe(builder: Any) -> str:
     """One line about a prepared data set: its recordings, and what was cut down or passed over."""
     splits = builder.info.splits
-    counts = [f"{number} {name.replace('_', ' ')}" for name, number in sorted(dict(builder.info.metadata).items())]
+    facts = [
+        f"{value} {name.replace('_', ' ')}" if isinstance(value, int) else f"{name} {value}"
+        for name, value in sorted(dict(builder.info.metadata).items())
+    ]
     shape = "x".join(map(str, builder.info.features["frames"].shape))
     return (
         f"{splits['train'].num_examples} training and {splits['test'].num_examples} test recordings of {shape} counts "
-        f"({', '.join(counts)}) in {builder.data_dir}"
+        f"({', '.join(facts)}) in {builder.data_dir}"
     )
 
 

@@ -109,6 +109,7 @@ class RecordingSource:
       train: training recordings, of which the first `train_examples` count.
       test: test recordings, of which the first `test_examples` count.
       num_classes: number of classes that there are recordings of.
+      image_shape: `(T, H, W, 2)` of a recording.
       train_examples: training recordings per epoch.
       test_examples: test recordings.
       batch_size: recordings per training batch, over all processes.
@@ -122,6 +123,7 @@ class RecordingSource:
     train: Store
     test: Store
     num_classes: int
+    image_shape: tuple[int, ...]
     train_examples: int
     test_examples: int
     batch_size: int
@@ -134,11 +136,6 @@ class RecordingSource:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_ahead", Ahead(self._make, self.depth))
-
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """`(T, H, W, 2)` of a recording."""
-        return self.train.read(np.arange(1))["image"].shape[1:]
 
     @property
     def steps_per_epoch(self) -> int:
@@ -262,6 +259,7 @@ def make_source(
         train=train,
         test=test,
         num_classes=num_classes,
+        image_shape=train.read(np.arange(1))["image"].shape[1:],
         train_examples=train_examples,
         test_examples=test_examples,
         batch_size=batch_size,

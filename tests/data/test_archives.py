@@ -51,7 +51,7 @@ def test_a_truncated_archive_is_named(tmp_path, form, share):
     path = write(tmp_path / "files", form)
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
-    with pytest.raises(ValueError, match=r"files\..* is cut off or damaged \(.*\): fetch it again"):
+    with pytest.raises(ValueError, match=r"files\..* is cut off or damaged \(.*\): delete it, then"):
         list(read_files(path, lambda name: True))
 
 

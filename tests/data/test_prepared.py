@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from stata_jax.data import aedat2, aedat3, prepared
+from stata_jax.data.builders import cifar10_dvs as cifar10_dvs_builder
 from stata_jax.data.events import Events, select, to_frames
 from stata_jax.data.prepared import open_recordings
 from stata_jax.data.recordings import DiskStore, MemoryStore
@@ -106,7 +107,7 @@ def test_folders_serve_as_well_and_saturation_is_reported(tmp_path, event_files,
     open_one("cifar10_dvs", tmp_path, frames="duration", timesteps=2)
     out = capsys.readouterr().out
     assert "20 training and 10 test recordings of 2x128x128x2 counts" in out
-    assert "1 cut records, 2 saturated counts, 0 special events" in out
+    assert "1 cut records, 2 saturated counts, 0 special events, split of its own" in out
     assert prepared_sets(tmp_path) == ["duration_2"]
 
 
@@ -208,6 +209,21 @@ def test_gesture_files_that_disagree_are_named(tmp_path, event_files, name, data
     with pytest.raises(ValueError, match=message):
         open_one("dvs128_gesture", tmp_path)
     assert prepared_sets(tmp_path) == []
+
+
+def test_a_set_that_another_process_prepares_meanwhile_is_used(tmp_path, cifar10_dvs, monkeypatch, capsys):
+    root, source = cifar10_dvs
+    check = cifar10_dvs_builder.check
+
+    def others_finish(*args):
+        check(*args)
+        shutil.copytree(root / "data" / "cifar10_dvs", tmp_path / "data" / "cifar10_dvs", dirs_exist_ok=True)
+
+    monkeypatch.setattr(cifar10_dvs_builder, "check", others_finish)
+    again = open_one("cifar10_dvs", tmp_path, manual_dir=str(root / "manual"))
+    assert "preparing" in capsys.readouterr().out
+    np.testing.assert_array_equal(again.train.frames, source.train.frames)
+    assert prepared_sets(tmp_path) == ["count_4"]
 
 
 def test_a_truncated_gesture_archive_is_named(tmp_path, gesture):

@@ -48,6 +48,7 @@ class Cifar10Dvs(tfds.core.GeneratorBasedBuilder):
             raise ValueError(f"{folder} lacks {', '.join(missing_files(folder))}: put there {MANUAL}")
         numbers = load_split(folder)
         check(folder, numbers)
+        self.info.metadata["split"] = "of its own" if (folder / SPLIT_FILE).exists() else "900/100 a class"
         return {
             split: frames_examples(self, read_recordings(folder, numbers[split], counted_in=split)) for split in SPLITS
         }
