@@ -1,4 +1,7 @@
-"""Small event data sets in the layout in which the originals are published."""
+"""Small event data sets in the layout in which the originals are published.
+
+The package is imported within the functions: JAX reads its settings when it is imported, and a conftest runs first.
+"""
 
 import io
 import tarfile
@@ -7,15 +10,14 @@ import zipfile
 import numpy as np
 import pytest
 
-from stata_jax.data import aedat2, aedat3
-from stata_jax.data.events import Events
-
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SPLIT = "class,train,test\n" + "".join(f"{label},0-1,2\n" for label in CLASSES)
 GESTURES = {"train": ("user01_led", "user02_lab"), "test": ("user24_led",)}
 
 
-def draw_events(seed: int, count: int = 300, *, start: int = 0, lasts: int = 10_000) -> Events:
+def draw_events(seed: int, count: int = 300, *, start: int = 0, lasts: int = 10_000):
+    from stata_jax.data.events import Events
+
     random = np.random.RandomState(seed)
     return Events(
         t=start + np.sort(random.randint(0, lasts, count)).astype(np.int64),
@@ -27,6 +29,8 @@ def draw_events(seed: int, count: int = 300, *, start: int = 0, lasts: int = 10_
 
 def cifar10_dvs_files() -> dict[str, bytes]:
     """Three recordings of each class; their events follow from class and number."""
+    from stata_jax.data import aedat2
+
     return {
         f"{label}/cifar10_{label}_{number}.aedat": aedat2.encode(draw_events(10 * place + number))
         for place, label in enumerate(CLASSES)
@@ -36,6 +40,8 @@ def cifar10_dvs_files() -> dict[str, bytes]:
 
 def gesture_files() -> dict[str, bytes]:
     """Three recordings of 11 spans each: class `k` from `1000 * k` microseconds on."""
+    from stata_jax.data import aedat3
+
     files = {
         f"DvsGesture/trials_to_{split}.txt": "\n".join(f"{n}.aedat" for n in names) + "\n\n"
         for split, names in GESTURES.items()

@@ -13,7 +13,7 @@ from stata_jax.data.digits import load_banks
 from stata_jax.data.digits_dvs import RecordingOptions, make_recordings, open_digit_recordings
 from stata_jax.data.events import to_frames
 from stata_jax.data.sensor import record
-from stata_jax.data.source import SceneOptions, draw_images
+from stata_jax.data.source import SceneOptions
 
 OPTIONS = RecordingOptions(train_examples=70, test_examples=5, samples=4)
 
@@ -46,9 +46,10 @@ def test_frames_are_those_of_the_scene_recorded(opened, split, number):
     place = ("train", "test").index(split)
     key = jax.random.fold_in(jax.random.key(OPTIONS.test_seed, impl="threefry2x32"), place)
     scene = SceneOptions(32, OPTIONS.fragment, OPTIONS.clutter, noise=0.0)
-    drawn = draw_images(key, load_banks(16)[place], np.array([number], np.int32), options=scene)
+    numbers = np.full(64, number, np.int32)  # as many as are drawn elsewhere, to compile once
+    drawn = jax.device_get(digits_dvs._draw(key, load_banks(16)[place], numbers, options=scene))
     events = record(
-        np.rint(np.asarray(drawn["image"])[0, ..., 0] * 255) / 255,
+        np.rint(drawn["image"][0, ..., 0] * 255) / 255,
         random=np.random.RandomState([OPTIONS.test_seed, place, number]),
         threshold=OPTIONS.threshold,
         amplitude=OPTIONS.amplitude,
