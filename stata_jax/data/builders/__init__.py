@@ -1,0 +1,1 @@
+"""TensorFlow Datasets builders of the published event data sets; they work without TensorFlow."""

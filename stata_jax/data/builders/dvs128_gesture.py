@@ -1,0 +1,150 @@
+"""DVS128 Gesture (Amir et al., 2017): eleven hand gestures of 29 people in AEDAT 3.1, with labelled spans of time.
+
+The official split is by person, in two lists of recordings. Each labelled span of a recording is an example.
+"""
+
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from stata_jax.data import aedat3
+from stata_jax.data.archives import read_files
+from stata_jax.data.builders.frames import SENSOR, Recording, frames_config, frames_examples, frames_info
+from stata_jax.data.events import select
+
+CLASSES = (
+    "hand_clapping",
+    "right_hand_wave",
+    "left_hand_wave",
+    "right_arm_clockwise",
+    "right_arm_counter_clockwise",
+    "left_arm_clockwise",
+    "left_arm_counter_clockwise",
+    "arm_roll",
+    "air_drums",
+    "air_guitar",
+    "other_gestures",
+)
+HOMEPAGE = "https://ibm.ent.box.com/s/3hiq58ww1pbbjrinh367ykfdf60xsfm8/folder/50167556794"
+ARCHIVE, FOLDER = "DvsGesture.tar.gz", "DvsGesture"
+LISTS = {"train": "trials_to_train.txt", "test": "trials_to_test.txt"}
+MANUAL = f"the file {ARCHIVE} of {HOMEPAGE}, or the folder {FOLDER} in it"
+
+Texts = dict[str, str]  # lists and label files by name, without folders
+
+
+class Dvs128Gesture(tfds.core.GeneratorBasedBuilder):
+    """DVS128 Gesture as frames, from the published archive."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = [frames_config(16, "count")]  # noqa: RUF012, the way of TFDS
+    MANUAL_DOWNLOAD_INSTRUCTIONS = MANUAL
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return frames_info(
+            self,
+            classes=CLASSES,
+            description="Hand and arm gestures before a DVS128, as frames of event counts by polarity.",
+            homepage=HOMEPAGE,
+            citation="Amir et al., A Low Power, Fully Event-Based Gesture Recognition System, CVPR 2017",
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
+        source = source_in(pathlib.Path(dl_manager.manual_dir))
+        if source is None:
+            raise ValueError(f"{dl_manager.manual_dir} lacks {ARCHIVE}: put there {MANUAL}")
+        names, texts = survey(source)
+        trials = {split: listed(source, split, names, texts) for split in LISTS}
+        return {split: frames_examples(self, read_recordings(source, trials[split], texts)) for split in LISTS}
+
+    def _generate_examples(self) -> None:
+        raise NotImplementedError  # the generators above are complete
+
+
+def source_in(folder: pathlib.Path) -> pathlib.Path | None:
+    """The archive, which comes first because it has a checksum, or else the folder."""
+    places = (folder / ARCHIVE, folder / FOLDER)
+    return next((place for place in places if place.exists()), None)
+
+
+def missing_files(folder: pathlib.Path) -> list[str]:
+    """The archive, if there is neither it nor its folder."""
+    return [] if source_in(folder) else [ARCHIVE]
+
+
+def survey(source: pathlib.Path) -> tuple[set[str], Texts]:
+    """Names of all files, without folders, and the contents of the lists and label files."""
+    names: set[str] = set()
+
+    def is_text(path: str) -> bool:
+        name = _base(path)
+        names.add(name)
+        return name in LISTS.values() or (name.endswith("_labels.csv") and not name.startswith("."))
+
+    texts = {_base(name): data.decode("ascii", "replace") for name, data in read_files(source, is_text)}
+    return names, texts
+
+
+def _base(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _labels_of(trial: str) -> str:
+    return trial.removesuffix(".aedat") + "_labels.csv"
+
+
+def listed(source: pathlib.Path, split: str, names: set[str], texts: Texts) -> set[str]:
+    """Names of the recordings of a split.
+
+    Args:
+      source: for error messages.
+      split: `train` or `test`.
+      names: of all files.
+      texts: lists and label files.
+
+    Raises:
+      ValueError: there is no list, it is empty, or it names a recording that is missing or has no label file.
+    """
+    name = LISTS[split]
+    if name not in texts:
+        raise ValueError(f"{source} lacks {name}: it is not the whole of what is published, fetch or unpack it again")
+    trials = {line.strip() for line in texts[name].splitlines() if line.strip()}
+    if not trials:
+        raise ValueError(f"{source}/{name} lists nothing: fetch or unpack it again")
+    for trial in sorted(trials):
+        for needed in (trial, _labels_of(trial)):
+            if needed not in names:
+                raise ValueError(f"{source} lacks {needed}, which {name} asks for: fetch or unpack it again")
+    return trials
+
+
+def read_recordings(source: pathlib.Path, trials: set[str], texts: Texts) -> Iterator[Recording]:
+    """Reads recordings and cuts out their labelled spans.
+
+    Args:
+      source: archive or folder.
+      trials: names of the recordings.
+      texts: label files by name.
+
+    Yields:
+      A recording for each span; what was passed over in a file counts with its first.
+
+    Raises:
+      ValueError: a file that is damaged, or labels that do not fit its recording.
+    """
+    for path, data in read_files(source, lambda name: _base(name) in trials):
+        trial = _base(path)
+        labels = f"{source}/{_labels_of(trial)}"
+        events, passed = aedat3.decode(data, name=f"{source}/{trial}", size=SENSOR)
+        for number, span in enumerate(aedat3.parse_labels(texts[_labels_of(trial)], name=labels)):
+            if span.start > events.t[-1] or span.end <= events.t[0]:
+                raise ValueError(
+                    f"{labels}, span {number + 1}: {span.start} to {span.end} microseconds lie outside the recording, "
+                    f"which lasts from {events.t[0]} to {events.t[-1]}: the two files do not belong together"
+                )
+            begin, end = np.searchsorted(events.t, (span.start, span.end), side="left")
+            part = select(events, slice(begin, end))
+            name = f"{source}/{trial}, span {number + 1}"
+            yield Recording(f"{trial}_{number}", name, span.label, part, passed if number == 0 else {})

@@ -1,0 +1,99 @@
+"""What the builders of event data sets share: frames as the stored example, and counts of what was not stored.
+
+Frames are stored as bytes compressed with zlib, of uint8, so that later epochs decode no events.
+"""
+
+import dataclasses
+import functools
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from stata_jax.data.events import Events, to_frames
+
+SENSOR = 128  # height and width of a DVS128 in pixels
+
+
+class Recording(NamedTuple):
+    """One example before it becomes frames.
+
+    Attributes:
+      key: unlike that of any other recording of the data set.
+      name: of file and place, for error messages.
+      label: class, from 0.
+      events: all of them.
+      passed: how many of what the reader passed over, by name.
+    """
+
+    key: str
+    name: str
+    label: int
+    events: Events
+    passed: dict[str, int]
+
+
+@dataclasses.dataclass(eq=False)
+class FramesConfig(tfds.core.BuilderConfig):
+    """Into how many frames recordings are cut, and by what, as in `stata_jax.data.events.to_frames`."""
+
+    timesteps: int = 16
+    by: str = "count"
+
+
+@functools.cache  # a builder knows a configuration by its identity
+def frames_config(timesteps: int, by: str) -> FramesConfig:
+    """The configuration `<by>_<timesteps>`."""
+    return FramesConfig(
+        name=f"{by}_{timesteps}",
+        description=f"{timesteps} frames, runs of equal {by}",
+        timesteps=timesteps,
+        by=by,
+    )
+
+
+def frames_info(builder: Any, *, classes: tuple[str, ...], **about: str) -> tfds.core.DatasetInfo:
+    """Describes examples `frames` `(T, 128, 128, 2)` uint8 and `label`.
+
+    Args:
+      builder: whose data set it is.
+      classes: their names in the order of the labels.
+      **about: `description`, `homepage` and `citation`.
+    """
+    shape = (builder.builder_config.timesteps, SENSOR, SENSOR, 2)
+    features = tfds.features.FeaturesDict(
+        {
+            "frames": tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="zlib"),
+            "label": tfds.features.ClassLabel(names=list(classes)),
+        }
+    )
+    return tfds.core.DatasetInfo(builder=builder, features=features, metadata=tfds.core.MetadataDict(), **about)
+
+
+def frames_examples(builder: Any, recordings: Iterable[Recording]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Turns recordings into examples, and adds up in the builder's metadata what was saturated or passed over.
+
+    Args:
+      builder: whose configuration says how.
+      recordings: of one split.
+
+    Yields:
+      Keys and examples.
+    """
+    config, lost = builder.builder_config, Counter(saturated_counts=0)
+    for recording in recordings:
+        frames, saturated = to_frames(
+            recording.events,
+            timesteps=config.timesteps,
+            by=config.by,
+            height=SENSOR,
+            width=SENSOR,
+            name=recording.name,
+        )
+        lost.update(recording.passed, saturated_counts=saturated)
+        yield recording.key, {"frames": frames, "label": recording.label}
+    metadata = builder.info.metadata
+    for name, number in lost.items():
+        metadata[name] = metadata.get(name, 0) + number

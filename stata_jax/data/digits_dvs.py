@@ -1,0 +1,204 @@
+"""The cluttered digits as event recordings: drawn, moved before a simulated sensor, written in AEDAT 2.0, read back.
+
+They need no download and take the way of published recordings, files and reader included.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+import zipfile
+from dataclasses import asdict, dataclass
+
+import jax
+import numpy as np
+
+from stata_jax.data import aedat2
+from stata_jax.data.archives import read_files
+from stata_jax.data.digits import NUM_CLASSES, DigitBank, load_banks
+from stata_jax.data.events import to_frames
+from stata_jax.data.recordings import MemoryStore, RecordingSource, make_source
+from stata_jax.data.sensor import record_all
+from stata_jax.data.source import SceneOptions, draw_images
+
+_VERSION = 1  # of the recordings; another one makes them anew
+_CHUNK = 64  # recordings made at once
+_STAMP = (1980, 1, 1, 0, 0, 0)  # the time of every file in the archives, so that the same options give the same bytes
+
+
+_draw = jax.jit(draw_images, static_argnames="options")
+
+
+@dataclass(frozen=True)
+class RecordingOptions:
+    """What the recordings follow from; the sensor's options are explained in `stata_jax.data.sensor.record_all`.
+
+    Attributes:
+      train_examples: training recordings.
+      test_examples: test recordings.
+      image_size: height and width of picture and sensor in pixels.
+      size: the digits' height and width in pixels.
+      clutter: fragments of other digits in a picture.
+      fragment: the fragments' height and width in pixels.
+      test_seed: what scenes and noise of both splits follow from; that of the run orders them.
+      threshold: change of log intensity per event.
+      amplitude: length of the path's sides in pixels, about.
+      samples: positions on each of the three saccades.
+      saccade_us: microseconds a saccade.
+      dark: intensity added to that of the picture.
+      noise_hz: events a second that each pixel sends without a cause.
+    """
+
+    train_examples: int
+    test_examples: int
+    image_size: int = 32
+    size: int = 16
+    clutter: int = 2
+    fragment: int = 8
+    test_seed: int = 1234
+    threshold: float = 0.3
+    amplitude: float = 3.0
+    samples: int = 16
+    saccade_us: int = 100_000
+    dark: float = 0.1
+    noise_hz: float = 1.0
+
+
+def open_digit_recordings(
+    *,
+    data_dir: str,
+    timesteps: int,
+    frames: str,
+    batch_size: int,
+    eval_batch_size: int,
+    seed: int,
+    options: RecordingOptions,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> RecordingSource:
+    """Opens the recordings, made first where these options have not been used before, and counts them into frames.
+
+    Args:
+      data_dir: folder of all data; empty for that of TFDS.
+      timesteps: `T`, the number of frames.
+      frames: `count` or `duration`, as in `stata_jax.data.events.to_frames`.
+      batch_size: recordings per training batch, over all processes.
+      eval_batch_size: recordings per test batch, over all processes.
+      seed: what the order of the epochs follows from.
+      options: what the recordings follow from.
+      process_index: number of this process.
+      process_count: number of processes, each of which gets an equal part of every batch.
+
+    Raises:
+      ValueError: an option that cannot be met.
+    """
+    _check(options)
+    folder = make_recordings(data_dir, options)
+    stores = {}
+    for split in ("train", "test"):
+        stores[split], saturated = _read(
+            folder / f"{split}.zip", timesteps=timesteps, frames=frames, size=options.image_size
+        )
+        print(f"digits_dvs: {len(stores[split])} {split} recordings, {saturated} saturated counts, in {folder}")
+    return make_source(
+        stores["train"],
+        stores["test"],
+        num_classes=NUM_CLASSES,
+        train_examples=0,
+        test_examples=0,
+        batch_size=batch_size,
+        eval_batch_size=eval_batch_size,
+        seed=seed,
+        process_index=process_index,
+        process_count=process_count,
+    )
+
+
+def make_recordings(data_dir: str, options: RecordingOptions) -> pathlib.Path:
+    """Makes the recordings unless they are there, and returns their folder, which is whole or does not exist.
+
+    It holds `train.zip` and `test.zip`, with files `<class>/<number>.aedat`, and `options.json`.
+
+    Args:
+      data_dir: folder of all data; empty for that of TFDS.
+      options: what the recordings follow from.
+    """
+    record = json.dumps({"version": _VERSION, **asdict(options)}, indent=2, sort_keys=True)
+    root = pathlib.Path(data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    folder = root / "digits_dvs" / hashlib.sha256(record.encode()).hexdigest()[:16]
+    if _is_whole(folder):
+        return folder
+    print(f"digits_dvs: making {options.train_examples} + {options.test_examples} recordings, once, in {folder}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    incomplete = pathlib.Path(tempfile.mkdtemp(prefix="incomplete.", dir=folder.parent))
+    try:
+        train, test = load_banks(options.size)
+        _write(incomplete / "train.zip", train, options.train_examples, 0, options)
+        _write(incomplete / "test.zip", test, options.test_examples, 1, options)
+        (incomplete / "options.json").write_text(record + "\n")
+        incomplete.chmod(0o755)
+        if folder.exists() and not _is_whole(folder):  # somebody has deleted a part of it
+            shutil.rmtree(folder)
+        try:
+            incomplete.rename(folder)
+        except OSError:
+            if not _is_whole(folder):  # otherwise another process was first, with the same recordings
+                raise
+    finally:
+        shutil.rmtree(incomplete, ignore_errors=True)
+    return folder
+
+
+def _is_whole(folder: pathlib.Path) -> bool:
+    return all((folder / name).exists() for name in ("train.zip", "test.zip", "options.json"))
+
+
+def _write(path: pathlib.Path, bank: DigitBank, count: int, split: int, options: RecordingOptions) -> None:
+    """Draws and records `count` scenes of a bank; recording `i` follows from the seed, the split and `i` alone."""
+    scene = SceneOptions(options.image_size, options.fragment, options.clutter, noise=0.0)
+    key = jax.random.fold_in(jax.random.key(options.test_seed, impl="threefry2x32"), split)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for begin in range(0, count, _CHUNK):
+            numbers = np.arange(begin, begin + _CHUNK, dtype=np.int32)  # always as many, to compile once
+            drawn = jax.device_get(_draw(key, bank, numbers, options=scene))
+            used = min(_CHUNK, count - begin)
+            images = np.rint(drawn["image"][:used, ..., 0] * 255.0) / 255.0  # as bytes, the same on every device
+            recordings = record_all(
+                images,
+                [np.random.RandomState([options.test_seed, split, int(number)]) for number in numbers[:used]],
+                threshold=options.threshold,
+                amplitude=options.amplitude,
+                samples=options.samples,
+                saccade_us=options.saccade_us,
+                dark=options.dark,
+                noise_hz=options.noise_hz,
+            )
+            for number, label, events in zip(numbers, drawn["label"], recordings, strict=False):
+                name = zipfile.ZipInfo(f"{label}/{number:06d}.aedat", _STAMP)
+                name.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(name, aedat2.encode(events, size=options.image_size), compresslevel=1)
+
+
+def _read(path: pathlib.Path, *, timesteps: int, frames: str, size: int) -> tuple[MemoryStore, int]:
+    """Reads an archive of recordings as frames; the second result is the number of saturated counts."""
+    images, labels, saturated = [], [], 0
+    for name, data in read_files(path, lambda name: True):
+        events, _ = aedat2.decode(data, name=f"{path}/{name}", size=size)
+        image, cut = to_frames(events, timesteps=timesteps, by=frames, height=size, width=size, name=f"{path}/{name}")
+        images.append(image)
+        labels.append(int(name.partition("/")[0]))
+        saturated += cut
+    return MemoryStore(np.stack(images), np.array(labels, np.int32)), saturated
+
+
+def _check(options: RecordingOptions) -> None:
+    """Checks what would otherwise be found out halfway; the rest is checked where it is used."""
+    for name, value, least, most in (
+        ("data.train_examples", options.train_examples, 1, None),
+        ("data.test_examples", options.test_examples, 1, None),
+        ("data.image_size", options.image_size, options.size, 128),
+    ):
+        if value < least or (most is not None and value > most):
+            raise ValueError(f"{name} must be at least {least}{f' and at most {most}' if most else ''}, got {value}")

@@ -1,0 +1,143 @@
+"""CIFAR10-DVS and DVS128 Gesture as sources: prepared once from the published files, then used as they are."""
+
+import importlib
+import os
+import pathlib
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from stata_jax.data.events import FRAMES
+from stata_jax.data.recordings import DiskStore, RecordingSource, Store, load, make_source
+
+_BUILDERS = {"cifar10_dvs": "Cifar10Dvs", "dvs128_gesture": "Dvs128Gesture"}
+_IN_MEMORY = 2 * 2**30  # bytes of frames that a data set may take to be held in memory
+_AHEAD = 4  # batches that are read ahead from disk
+
+
+def open_recordings(
+    name: str,
+    *,
+    data_dir: str,
+    manual_dir: str,
+    timesteps: int,
+    frames: str,
+    batch_size: int,
+    eval_batch_size: int,
+    seed: int,
+    train_examples: int,
+    test_examples: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> RecordingSource:
+    """Opens a data set of recordings, and prepares it first if that has not been done.
+
+    Args:
+      name: `cifar10_dvs` or `dvs128_gesture`.
+      data_dir: folder of TFDS; empty for its default.
+      manual_dir: folder of the published files, or of a folder `name` with them; empty for
+        `<data_dir>/downloads/manual`.
+      timesteps: `T`, the number of frames.
+      frames: `count` or `duration`, as in `stata_jax.data.events.to_frames`.
+      batch_size: recordings per training batch, over all processes.
+      eval_batch_size: recordings per test batch, over all processes.
+      seed: what the order of the epochs follows from.
+      train_examples: training recordings per epoch; 0 for all.
+      test_examples: test recordings; 0 for all.
+      process_index: number of this process.
+      process_count: number of processes, each of which gets an equal part of every batch.
+
+    Raises:
+      ValueError: an option that cannot be met, published files that are missing or damaged.
+    """
+    if name not in _BUILDERS:
+        raise ValueError(f"data.source must be one of {', '.join(_BUILDERS)}, got {name!r}")
+    if frames not in FRAMES:
+        raise ValueError(f"data.frames must be one of {', '.join(FRAMES)}, got {frames!r}")
+    if timesteps < 1:
+        raise ValueError(f"model.timesteps must be at least 1, got {timesteps}: a recording becomes that many frames")
+    module = importlib.import_module(f"stata_jax.data.builders.{name}")  # imports TFDS, hence only here
+    builder = _prepare(module, name, data_dir=data_dir, manual_dir=manual_dir, timesteps=timesteps, frames=frames)
+    train, test = (_open_split(builder, name, split) for split in ("train", "test"))
+    print(f"{name}: {describe(builder)}")
+    size = (len(train) + len(test)) * int(np.prod(builder.info.features["frames"].shape))
+    in_memory = size <= _IN_MEMORY
+    return make_source(
+        load(train) if in_memory else train,
+        load(test) if in_memory else test,
+        num_classes=builder.info.features["label"].num_classes,
+        train_examples=train_examples,
+        test_examples=test_examples,
+        batch_size=batch_size,
+        eval_batch_size=eval_batch_size,
+        seed=seed,
+        process_index=process_index,
+        process_count=process_count,
+        depth=0 if in_memory else _AHEAD,
+    )
+
+
+def _open_split(builder: Any, name: str, split: str) -> Store:
+    """A split of a prepared data set, of which the first and the last recording can be read."""
+    try:
+        store = DiskStore(builder.as_data_source(split))
+        store.read(np.array([0, len(store) - 1]))
+    except Exception as error:  # TFDS and array_record raise all kinds
+        raise ValueError(
+            f"{name} in {builder.data_dir} is damaged ({error}): delete that folder, so that it is prepared again"
+        ) from error
+    return store
+
+
+def describe(builder: Any) -> str:
+    """One line about a prepared data set: its recordings, and what was cut down or passed over."""
+    splits = builder.info.splits
+    facts = [
+        f"{value} {name.replace('_', ' ')}" if isinstance(value, int) else f"{name} {value}"
+        for name, value in sorted(dict(builder.info.metadata).items())
+    ]
+    shape = "x".join(map(str, builder.info.features["frames"].shape))
+    return (
+        f"{splits['train'].num_examples} training and {splits['test'].num_examples} test recordings of {shape} counts "
+        f"({', '.join(facts)}) in {builder.data_dir}"
+    )
+
+
+def _prepare(module: ModuleType, name: str, *, data_dir: str, manual_dir: str, timesteps: int, frames: str) -> Any:
+    """The builder of a data set that is there; TFDS writes to a folder of another name and renames it when whole."""
+    import tensorflow_datasets as tfds
+
+    from stata_jax.data.builders.frames import frames_config
+
+    def make() -> Any:
+        folder = os.path.expanduser(data_dir) or None
+        config = frames_config(timesteps, frames)
+        return getattr(module, _BUILDERS[name])(data_dir=folder, config=config, file_format="array_record")
+
+    builder = make()
+    if pathlib.Path(builder.data_dir).exists():
+        return builder
+    manual = _find_files(module, name, manual_dir or os.path.join(builder.data_dir_root, "downloads", "manual"))
+    print(f"{name}: preparing {frames} frames from {manual}, once, for all later runs")
+    config = tfds.download.DownloadConfig(manual_dir=str(manual), try_download_gcs=False)
+    try:
+        builder.download_and_prepare(download_config=config)
+    except OSError as error:
+        builder = make()
+        if not pathlib.Path(builder.data_dir).exists():  # otherwise another process was first
+            raise ValueError(f"{name} could not be written to {builder.data_dir}: {error}") from error
+    return builder
+
+
+def _find_files(module: ModuleType, name: str, manual_dir: str) -> pathlib.Path:
+    """The folder with the published files: the given one, or the one in it that is called like the data set."""
+    folder = pathlib.Path(manual_dir).expanduser()
+    folder = min(folder, folder / name, key=lambda place: len(module.missing_files(place)))
+    missing = module.missing_files(folder)
+    if missing:
+        raise ValueError(
+            f"{name} is not prepared yet, and {folder} lacks {', '.join(missing)}: put there {module.MANUAL}; "
+            "data.manual_dir names another folder"
+        )
+    return folder

@@ -1,0 +1,74 @@
+"""Files in folders and archives."""
+
+import gzip
+import io
+import tarfile
+import zipfile
+
+import pytest
+
+from stata_jax.data.archives import list_files, read_files
+
+FILES = {"a/1.bin": b"one" * 100, "a/b/2.bin": bytes(range(256)) * 20, "3.bin": b""}
+
+
+def write(path, form):
+    if form == "folder":
+        for name, data in FILES.items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(data)
+        return path
+    if form == "zip":
+        path = path.with_suffix(".zip")
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a/", b"")
+            for name, data in FILES.items():
+                archive.writestr(name, data)
+        return path
+    path = path.with_suffix(".tar.gz")
+    with tarfile.open(path, "w:gz") as archive:
+        for name, data in FILES.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+        folder = tarfile.TarInfo("a")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+    return path
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "tar"])
+def test_files_are_the_same_in_every_form(tmp_path, form):
+    path = write(tmp_path / "files", form)
+    assert dict(read_files(path, lambda name: True)) == FILES
+    assert sorted(list_files(path)) == sorted(FILES)
+    assert [name for name, _ in read_files(path, "a/b/2.bin".__eq__)] == ["a/b/2.bin"]
+
+
+@pytest.mark.parametrize("form", ["zip", "tar"])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_a_truncated_archive_is_named(tmp_path, form, share):
+    path = write(tmp_path / "files", form)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(ValueError, match=r"files\..* is cut off or damaged \(.*\): delete it, then"):
+        list(read_files(path, lambda name: True))
+
+
+@pytest.mark.parametrize("form", ["zip", "tar"])
+def test_a_changed_byte_is_found(tmp_path, form):
+    path = write(tmp_path / "files", form)
+    data = bytearray(path.read_bytes())
+    place = len(data) // 3
+    data[place] ^= 0x55
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="is cut off or damaged"):
+        list(read_files(path, lambda name: True))
+
+
+def test_a_tar_cut_between_blocks_is_found(tmp_path):
+    path = write(tmp_path / "files", "tar")
+    whole = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(whole[:1536]))  # within the second file
+    with pytest.raises(ValueError, match="is cut off or damaged"):
+        list(read_files(path, lambda name: True))

@@ -1,0 +1,150 @@
+"""The digits as event recordings, from the drawing to the batches."""
+
+import json
+import pathlib
+import zipfile
+
+import jax
+import numpy as np
+import pytest
+
+from stata_jax.data import aedat2, digits_dvs
+from stata_jax.data.digits import load_banks
+from stata_jax.data.digits_dvs import RecordingOptions, make_recordings, open_digit_recordings
+from stata_jax.data.events import to_frames
+from stata_jax.data.sensor import record
+from stata_jax.data.source import SceneOptions
+
+OPTIONS = RecordingOptions(train_examples=70, test_examples=5, samples=4)
+
+
+def open_one(folder: pathlib.Path, options: RecordingOptions = OPTIONS, **changes):
+    settings = {"timesteps": 4, "frames": "count", "batch_size": 8, "eval_batch_size": 4, "seed": 0}
+    return open_digit_recordings(data_dir=str(folder), options=options, **{**settings, **changes})
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    return folder, open_one(folder)
+
+
+def test_the_source_is_as_asked(opened):
+    _, source = opened
+    assert (source.train_examples, source.test_examples, source.num_classes) == (70, 5, 10)
+    assert source.image_shape == (4, 32, 32, 2) and source.steps_per_epoch == 8 and source.test_steps == 2
+    batch = source.train_batch(0, 3)
+    assert batch["image"].shape == (8, 4, 32, 32, 2) and batch["image"].dtype == np.uint8
+    np.testing.assert_array_equal(source.test_batch(1)["mask"], [True, False, False, False])
+    assert np.bincount(source.train.labels, minlength=10).min() >= 5
+
+
+@pytest.mark.parametrize(("split", "number"), [("train", 0), ("train", 69), ("test", 4)])
+def test_frames_are_those_of_the_scene_recorded(opened, split, number):
+    """Draws and records one scene alone, without chunks, files or the source."""
+    _, source = opened
+    place = ("train", "test").index(split)
+    key = jax.random.fold_in(jax.random.key(OPTIONS.test_seed, impl="threefry2x32"), place)
+    scene = SceneOptions(32, OPTIONS.fragment, OPTIONS.clutter, noise=0.0)
+    numbers = np.full(64, number, np.int32)  # as many as are drawn elsewhere, to compile once
+    drawn = jax.device_get(digits_dvs._draw(key, load_banks(16)[place], numbers, options=scene))
+    events = record(
+        np.rint(drawn["image"][0, ..., 0] * 255) / 255,
+        random=np.random.RandomState([OPTIONS.test_seed, place, number]),
+        threshold=OPTIONS.threshold,
+        amplitude=OPTIONS.amplitude,
+        samples=OPTIONS.samples,
+        saccade_us=OPTIONS.saccade_us,
+        dark=OPTIONS.dark,
+        noise_hz=OPTIONS.noise_hz,
+    )
+    frames, _ = to_frames(events, timesteps=4, by="count", height=32, width=32, name="")
+    batch = getattr(source, split).read(np.array([number]))
+    assert frames.sum() > 1000
+    # Another shape of the same product may round a level across a threshold once in a while.
+    assert np.abs(batch["image"][0].astype(int) - frames).sum() <= 0.002 * frames.sum()
+    assert batch["label"][0] == drawn["label"][0]
+
+
+def test_files_are_aedat_and_recorded_once(opened, capsys):
+    folder, source = opened
+    (place,) = (folder / "digits_dvs").iterdir()
+    assert sorted(path.name for path in place.iterdir()) == ["options.json", "test.zip", "train.zip"]
+    assert json.loads((place / "options.json").read_text())["train_examples"] == 70
+    with zipfile.ZipFile(place / "train.zip") as archive:
+        assert len(archive.namelist()) == 70
+        name = f"{source.train.labels[3]}/000003.aedat"
+        events, passed = aedat2.decode(archive.read(name), name=name, size=32)
+        assert not any(passed.values()) and events.t[-1] <= 300_000
+    before = (place / "train.zip").stat().st_mtime_ns
+    capsys.readouterr()
+    by_duration = open_one(folder, frames="duration", timesteps=6)
+    assert "making" not in capsys.readouterr().out
+    assert (place / "train.zip").stat().st_mtime_ns == before
+    np.testing.assert_array_equal(
+        by_duration.train.frames.astype(int).sum((1, 4)), source.train.frames.astype(int).sum((1, 4))
+    )
+
+
+def test_the_same_options_make_the_same_bytes_and_others_another_folder(opened, tmp_path):
+    folder, _ = opened
+    first, again = make_recordings(str(folder), OPTIONS), make_recordings(str(tmp_path), OPTIONS)
+    assert first.name == again.name
+    for name in ("train.zip", "test.zip"):
+        assert (first / name).read_bytes() == (again / name).read_bytes()
+    other = make_recordings(str(tmp_path), RecordingOptions(train_examples=70, test_examples=5, samples=5))
+    assert other.name != again.name
+
+
+def test_an_error_in_the_middle_leaves_nothing(opened, tmp_path, monkeypatch):
+    calls = []
+
+    def fail(events, *, size):
+        calls.append(events)
+        if len(calls) == 30:
+            raise KeyboardInterrupt
+        return encode(events, size=size)
+
+    encode = aedat2.encode
+    with monkeypatch.context() as patch:
+        patch.setattr(digits_dvs.aedat2, "encode", fail)
+        with pytest.raises(KeyboardInterrupt):
+            make_recordings(str(tmp_path), OPTIONS)
+    assert list((tmp_path / "digits_dvs").iterdir()) == []
+    whole = make_recordings(str(tmp_path), OPTIONS)
+    (expected,) = (opened[0] / "digits_dvs").iterdir()
+    assert (whole / "train.zip").read_bytes() == (expected / "train.zip").read_bytes()
+
+
+def test_a_damaged_archive_is_named_and_made_again_once_deleted(opened, tmp_path):
+    place = make_recordings(str(tmp_path), OPTIONS)
+    data = (place / "test.zip").read_bytes()
+    (place / "test.zip").write_bytes(data[:-40])
+    with pytest.raises(ValueError, match=r"test\.zip is cut off or damaged .*: delete it, then fetch or make it again"):
+        open_one(tmp_path)
+    (place / "test.zip").unlink()
+    assert len(open_one(tmp_path).test) == 5
+    assert (place / "test.zip").read_bytes() == data
+
+
+def test_training_and_test_recordings_differ(opened):
+    _, source = opened
+    train = {frames.tobytes() for frames in source.train.frames}
+    assert len(train) == 70
+    assert not train & {frames.tobytes() for frames in source.test.frames}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train_examples": 0}, r"data\.train_examples must be at least 1, got 0"),
+        ({"image_size": 129}, r"data\.image_size must be at least 16 and at most 128, got 129"),
+        ({"image_size": 15}, r"data\.image_size must be at least 16 and at most 128, got 15"),
+        ({"threshold": 0.0}, r"threshold must be above 0, got 0\.0"),
+        ({"fragment": 17}, r"fragment must be 1 to 16 pixels"),
+    ],
+)
+def test_impossible_options_are_named_and_leave_nothing(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        open_one(tmp_path, RecordingOptions(**{"train_examples": 1, "test_examples": 1, **change}))
+    assert not list(tmp_path.glob("digits_dvs/*"))
