@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 _COLUMNS = 8  # images in a row, or timesteps of a recording
 _GAP = 2  # pixels between images
+_GREY = 0.85  # of the gaps: events lie on white
 _WIDTH = 10.0  # inches
 
 
@@ -37,7 +38,7 @@ def _pictures(batch: np.ndarray, *, top: float) -> np.ndarray:
     pictures = np.broadcast_to(np.clip(values, 0, 1), (*values.shape[:-1], 3))
     columns = min(_COLUMNS, len(pictures))
     rest = -len(pictures) % columns
-    pictures = np.concatenate([pictures, np.ones((rest, *pictures.shape[1:]))])
+    pictures = np.concatenate([pictures, np.full((rest, *pictures.shape[1:]), _GREY)])
     return pictures.reshape(-1, columns, *pictures.shape[1:])
 
 
@@ -50,7 +51,7 @@ def mosaic(before: np.ndarray, after: np.ndarray) -> np.ndarray:
       after: the same, after augmentation.
 
     Returns:
-      The sheet, `(height, width, 3)` from 0 to 1, with white gaps of 2 pixels, 6 between pairs.
+      The sheet, `(height, width, 3)` from 0 to 1, with grey gaps of 2 pixels, 6 between pairs.
 
     Raises:
       ValueError: no images or recordings, or two shapes.
@@ -65,7 +66,7 @@ def mosaic(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     rows = []
     for pair in zip(_pictures(before, top=top), _pictures(after, top=top), strict=True):
         for row, gap in zip(pair, (_GAP, 3 * _GAP), strict=True):
-            framed = np.pad(row, ((0, 0), (0, gap), (0, _GAP), (0, 0)), constant_values=1.0)
+            framed = np.pad(row, ((0, 0), (0, gap), (0, _GAP), (0, 0)), constant_values=_GREY)
             rows.append(np.concatenate(list(framed), axis=1))
     return np.concatenate(rows)[: -3 * _GAP, :-_GAP]
 
