@@ -58,9 +58,18 @@ def mixup(key: jax.Array, images: jax.Array, targets: jax.Array, *, alpha: float
     if alpha == 0:
         return images, targets
     lam = jax.random.beta(key, alpha, alpha, dtype=jnp.float32)
-    return _mix(lam, images), _mix(lam, targets)
+    return mix_with_mirror(lam, images), mix_with_mirror(lam, targets)
 
 
-def _mix(lam: jax.Array, batch: jax.Array) -> jax.Array:
+def mix_with_mirror(share: jax.Array, batch: jax.Array) -> jax.Array:
+    """`share * x[b] + (1 - share) * x[B - 1 - b]`.
+
+    Args:
+      share: float32 from 0 to 1, to be broadcast to an entry of the batch.
+      batch: `(B, ...)` floating point.
+
+    Returns:
+      As `batch`.
+    """
     # The two shares are rounded after the subtraction, so that both keep their precision in bfloat16.
-    return lam.astype(batch.dtype) * batch + (1 - lam).astype(batch.dtype) * batch[::-1]
+    return share.astype(batch.dtype) * batch + (1 - share).astype(batch.dtype) * batch[::-1]
