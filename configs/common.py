@@ -91,7 +91,7 @@ def get_config() -> ConfigDict:
     train.epochs = 310  # in all: warm-up, cosine and cool-down
     train.batch_size = 192  # of an update, over all devices
     # Micro-batches that each device's share of a batch is split into, one after the other, with one update for all: the
-    # memory of one of them, in a little more time. Each is normalised by its own statistics.
+    # memory of one of them, in more time. Each is normalised by its own statistics.
     train.accumulate = 1
     train.optimizer = "adamw"  # adamw, or lamb as in timm, whose published recipes also clip: grad_clip 1
     train.learning_rate = 5e-4  # at the peak

@@ -99,8 +99,8 @@ class Regression(nn.Module):
         return x @ weight, {"rates": {"in": x.mean()}}
 
 
-@pytest.mark.parametrize("accumulate", [1, 2, 4])
-def test_training_steps_match_numpy(accumulate):
+@pytest.mark.parametrize(("accumulate", "lean"), [(1, False), (2, False), (2, True), (4, False)])
+def test_training_steps_match_numpy(accumulate, lean):
     """Two steps of descent, at rate 1, of the whole batch; running statistics that micro-batches enter in turn."""
     random = np.random.default_rng(0)
     recordings = random.normal(size=(2, 8, 5, 1, 2, 1)).astype(np.float32)
@@ -117,7 +117,8 @@ def test_training_steps_match_numpy(accumulate):
         return loss, {"cross_entropy": loss}
 
     def step(state, batch, key):
-        options = dict(objective=objective, augment=augment, axis_name=AXIS, accumulate=accumulate, ema_decay=0.75)
+        options = dict(objective=objective, augment=augment, axis_name=AXIS, lean=lean)
+        options |= dict(accumulate=accumulate, ema_decay=0.75)
         return train_step(state, batch, key, model=Regression(), optimizer=optax.sgd(1.0), **options)
 
     template = jax.ShapeDtypeStruct(recordings[0].shape, jnp.float32)
