@@ -86,16 +86,34 @@ def get_config() -> ConfigDict:
     align.match = "interpolate"  # maps of two sizes: interpolate (bilinear), or gather (the surviving tokens)
     align.distance = "mse"  # mse: mean squared error; norm: l2 norm of the difference
 
-    # Optimisation: AdamW, linear warm-up, then cosine, both by step.
+    # Optimisation: linear warm-up, then cosine, then the minimum rate.
     config.train = train = ConfigDict()
-    train.epochs = 310
-    train.batch_size = 192  # over all devices
+    train.epochs = 310  # in all: warm-up, cosine and cool-down
+    train.batch_size = 192  # of an update, over all devices
+    # Micro-batches that each device's share of a batch is split into, one after the other, with one update for all: the
+    # memory of one of them, in more time. Each is normalised by its own statistics.
+    train.accumulate = 1
+    train.optimizer = "adamw"  # adamw, or lamb as in timm, whose published recipes also clip: grad_clip 1
     train.learning_rate = 5e-4  # at the peak
-    train.min_learning_rate = 1e-5  # at the end
+    train.min_learning_rate = 1e-5  # at the end of the cosine, and in the cool-down
     train.warmup_epochs = 20.0
     train.warmup_learning_rate = 1e-5  # at the first step
+    # Of `epochs`, the last ones, at the minimum rate. Recipes that give epochs and cool-down apart, such as 300 and 10,
+    # have `epochs` 310 and `cooldown_epochs` 10 here.
+    train.cooldown_epochs = 0
+    # step: the rate changes at every step, and the cosine starts where the warm-up ends; epoch: constant within an
+    # epoch, with a cosine that runs from epoch 0 behind the warm-up, as the published models were trained (timm).
+    train.schedule_by = "step"
+    # Batch size that the three rates above are meant for; all of them are multiplied by batch_size / base_batch_size.
+    # This is the linear rule: k times the batch makes a k-th of the updates, and each goes k times as far. 0, the
+    # default: the rates are taken as they are, for recipes give them for their own batch, and with adaptive optimisers
+    # the rule goes too far (the square root of the ratio is common there).
+    train.base_batch_size = 0
     train.weight_decay = 0.06  # on matrices and kernels only
     train.grad_clip = 0.0  # largest global norm of the gradient; 0: no clipping
+    # Evaluate with running averages of the weights and of the running statistics, which start from the initial ones:
+    # ema = ema_decay * ema + (1 - ema_decay) * new, after each update. 0: none; 0.9998 is common in long runs.
+    train.ema_decay = 0.0
     train.loss = "cross_entropy"  # of the logits averaged over time; tet: of each timestep's logits
     train.tet_means = 1.0  # for tet: what its second term draws all logits to
     train.tet_lambda = 0.001  # for tet: weight of that term

@@ -10,14 +10,15 @@ import optax
 from ml_collections import ConfigDict
 
 from stata_jax.config_check import ConfigError
+from stata_jax.data.augment import mixup, smooth_one_hot
 from stata_jax.data.source import DigitsSource, make_source
 from stata_jax.models.registry import FAMILIES
 from stata_jax.models.transformer import SpikingTransformer
 from stata_jax.sparsity.placement import align_positions, prune_positions
+from stata_jax.training import optimizer as optimizers
 from stata_jax.training.losses import stata_loss
-from stata_jax.training.optimizer import adamw, warmup_cosine
 from stata_jax.training.parallel import AXIS
-from stata_jax.training.step import Objective, train_step
+from stata_jax.training.step import Augment, Objective, Prepare, eval_step, train_step
 
 
 def placement(config: ConfigDict) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
@@ -30,7 +31,7 @@ def placement(config: ConfigDict) -> tuple[tuple[int, ...], tuple[int, ...], tup
 
 
 def check_devices(config: ConfigDict, *, parts: Sequence[str]) -> None:
-    """Raises where a batch does not divide over the devices.
+    """Raises where a batch does not divide over the devices, or a device's share not into its micro-batches.
 
     Args:
       config: A checked config.
@@ -44,6 +45,12 @@ def check_devices(config: ConfigDict, *, parts: Sequence[str]) -> None:
         size = config[part].batch_size
         if size % devices:
             raise ConfigError(f"{part}.batch_size is {size}, which does not divide over {devices} devices")
+        count = config.train.accumulate if part == "train" else 1
+        if size // devices % count:
+            raise ConfigError(
+                f"train.accumulate is {count}, which does not divide the {size // devices} examples of a step on each "
+                f"of {devices} devices (train.batch_size is {size})"
+            )
 
 
 def model(config: ConfigDict, *, axis_name: str | None = None) -> SpikingTransformer:
@@ -104,6 +111,25 @@ def objective(config: ConfigDict) -> Objective:
     )
 
 
+def augment(config: ConfigDict) -> Augment:
+    """What makes a training batch of what the source gives."""
+    num_classes, options = config.data.num_classes, config.augment
+    smoothing, alpha = options.label_smoothing, options.mixup
+
+    def smooth_and_mix(
+        key: jax.Array, images: jax.Array, labels: jax.Array, step: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        targets = smooth_one_hot(labels, num_classes=num_classes, smoothing=smoothing)
+        return mixup(key, images, targets, alpha=alpha)
+
+    return smooth_and_mix
+
+
+def prepare(config: ConfigDict) -> Prepare:
+    """What makes a test batch of what the source gives: nothing is needed, the digits are floating."""
+    return lambda images: images
+
+
 def step(config: ConfigDict, optimizer: optax.GradientTransformation) -> Callable[..., Any]:
     """The per-device training step, a function of state, batch and key."""
     return functools.partial(
@@ -111,21 +137,34 @@ def step(config: ConfigDict, optimizer: optax.GradientTransformation) -> Callabl
         model=model(config, axis_name=AXIS),
         optimizer=optimizer,
         objective=objective(config),
-        num_classes=config.data.num_classes,
-        label_smoothing=config.augment.label_smoothing,
-        mixup_alpha=config.augment.mixup,
+        augment=augment(config),
         axis_name=AXIS,
+        accumulate=config.train.accumulate,
+        ema_decay=config.train.ema_decay,
     )
+
+
+def test_step(config: ConfigDict) -> Callable[..., Any]:
+    """The per-device evaluation step, a function of variables, batch and key."""
+    return functools.partial(eval_step, model=model(config, axis_name=AXIS), prepare=prepare(config), axis_name=AXIS)
 
 
 def optimizer(config: ConfigDict, *, steps_per_epoch: int) -> tuple[optax.GradientTransformation, optax.Schedule]:
     """The optimiser and its learning rate by step."""
     train = config.train
-    schedule = warmup_cosine(
-        peak=train.learning_rate,
-        start=train.warmup_learning_rate,
-        end=train.min_learning_rate,
-        warmup_steps=round(train.warmup_epochs * steps_per_epoch),
-        total_steps=train.epochs * steps_per_epoch,
-    )
-    return adamw(schedule, weight_decay=train.weight_decay, grad_clip=train.grad_clip), schedule
+    scale = train.batch_size / train.base_batch_size if train.base_batch_size else 1.0
+    rates = {
+        "peak": scale * train.learning_rate,
+        "start": scale * train.warmup_learning_rate,
+        "end": scale * train.min_learning_rate,
+    }
+    epochs = train.epochs - train.cooldown_epochs
+    if train.schedule_by == "epoch":
+        schedule = optimizers.epoch_cosine(
+            **rates, warmup_epochs=train.warmup_epochs, cosine_epochs=epochs, steps_per_epoch=steps_per_epoch
+        )
+    else:
+        warmup_steps = round(train.warmup_epochs * steps_per_epoch)
+        schedule = optimizers.warmup_cosine(**rates, warmup_steps=warmup_steps, total_steps=epochs * steps_per_epoch)
+    make = {"adamw": optimizers.adamw, "lamb": optimizers.lamb}[train.optimizer]
+    return make(schedule, weight_decay=train.weight_decay, grad_clip=train.grad_clip), schedule

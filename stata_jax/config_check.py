@@ -15,6 +15,8 @@ SOURCES = ("digits", "none")
 FAMILIES = ("spikformer", "spikingformer", "sdt")
 NEURONS = ("lif", "plif")
 LOSSES = ("cross_entropy", "tet")
+OPTIMIZERS = ("adamw", "lamb")
+SCHEDULES = ("step", "epoch")
 DTYPES = ("float32", "bfloat16")
 METRICS = ("anchor", "ssa", "l1", "random")
 SLOTS = ("sorted", "stable")
@@ -137,12 +139,18 @@ RULES: dict[str, Rule] = {
     "align.distance": _one_of(DISTANCES),
     "train.epochs": _whole(1),
     "train.batch_size": _whole(1),
+    "train.accumulate": _whole(1),
+    "train.optimizer": _one_of(OPTIMIZERS),
     "train.learning_rate": _above_zero(),
     "train.min_learning_rate": _at_least(0),
     "train.warmup_epochs": _at_least(0),
     "train.warmup_learning_rate": _at_least(0),
+    "train.cooldown_epochs": _whole(0),
+    "train.schedule_by": _one_of(SCHEDULES),
+    "train.base_batch_size": _whole(0),
     "train.weight_decay": _at_least(0),
     "train.grad_clip": _at_least(0),
+    "train.ema_decay": (lambda value: _is_number(value) and 0 <= value < 1, "must be at least 0 and below 1"),
     "train.loss": _one_of(LOSSES),
     "train.tet_means": (_is_number, "must be a number"),
     "train.tet_lambda": (lambda value: _is_number(value) and 0 <= value <= 1, "must be from 0 to 1"),
@@ -185,6 +193,11 @@ def _epoch_steps(c: ConfigDict) -> int:
     return c.data.train_examples // c.train.batch_size  # whole batches only
 
 
+def _cosine_epochs(c: ConfigDict) -> int:
+    """Epochs of warm-up and cosine, without the cool-down."""
+    return int(c.train.epochs - c.train.cooldown_epochs)
+
+
 def _near_divisors(number: int, value: int) -> str:
     divisors = [divisor for divisor in range(1, number + 1) if number % divisor == 0]
     below = [divisor for divisor in divisors if divisor < value][-1:]
@@ -219,9 +232,25 @@ RELATIONS: tuple[Relation, ...] = (
     _at_most("train.min_learning_rate", "train.learning_rate"),
     _at_most("train.warmup_learning_rate", "train.learning_rate"),
     (
+        "train.accumulate",
+        lambda c: c.train.batch_size % c.train.accumulate == 0,
+        lambda c: (
+            f"must divide train.batch_size, {c.train.batch_size}: "
+            f"{_near_divisors(c.train.batch_size, c.train.accumulate)} would do"
+        ),
+    ),
+    (
+        "train.cooldown_epochs",
+        lambda c: c.train.cooldown_epochs < c.train.epochs,
+        lambda c: f"must be below train.epochs, {c.train.epochs}, which it is part of",
+    ),
+    (
         "train.warmup_epochs",
-        lambda c: round(c.train.warmup_epochs * _epoch_steps(c)) < c.train.epochs * _epoch_steps(c),
-        lambda c: f"must end at least one step before train.epochs, {c.train.epochs}",
+        lambda c: round(c.train.warmup_epochs * _epoch_steps(c)) < _cosine_epochs(c) * _epoch_steps(c),
+        lambda c: (
+            f"must end at least one step before train.epochs, {c.train.epochs}"
+            + (f", less train.cooldown_epochs, {c.train.cooldown_epochs}" if c.train.cooldown_epochs else "")
+        ),
     ),
 )
 

@@ -1,6 +1,5 @@
 """Evaluates a run's checkpoint: `python -m stata_jax.evaluate --workdir=runs/digits [--config.KEY=VALUE ...]`."""
 
-import functools
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,8 @@ def evaluate(
     workdir: pathlib.Path, *, overrides: Mapping[str, object] | None = None, step: int | None = None
 ) -> dict[str, float]:
     """Evaluates a checkpoint with the config beside it, on the whole test set.
+
+    Of a run with `train.ema_decay` the averaged weights.
 
     Args:
       workdir: Folder of a run.
@@ -35,17 +36,16 @@ def evaluate(
     from stata_jax import build
     from stata_jax.training import compilation, parallel
     from stata_jax.training.evaluation import evaluate as count_hits
-    from stata_jax.training.step import eval_step
+    from stata_jax.training.state import time_major
 
     build.check_devices(settings, parts=("eval",))
     compilation.prepare()
     source = build.source(settings)
-    model = build.model(settings, axis_name=parallel.AXIS)
     images = jax.ShapeDtypeStruct((1, *source.image_shape), jnp.float32)
-    wanted = jax.eval_shape(build.model(settings).init, jax.random.key(0), images)
+    wanted = jax.eval_shape(lambda x: build.model(settings).init(jax.random.key(0), time_major(x)), images)
     variables, at = reuse.read_variables(workdir, step=step)
     check_fit(variables, wanted)
-    mapped = parallel.on_all_devices(functools.partial(eval_step, model=model, axis_name=parallel.AXIS))
+    mapped = parallel.on_all_devices(build.test_step(settings))
     batches = (source.test_batch(i) for i in range(source.test_steps))
     accuracy = count_hits(mapped, parallel.replicate(variables), batches, key=jax.random.key(settings.seed))
     return accuracy | {"step": at}
@@ -85,14 +85,13 @@ def _evaluate(argv: Sequence[str]) -> None:
     parser.add_argument("--step", metavar="N", type=int, help="which checkpoint (default: the newest)")
     flags, flag_overrides = cli.parse(parser, argv, required="workdir")
     workdir = pathlib.Path(flags.workdir).expanduser().absolute()
-    overrides: dict[str, object] = {}
-    if flag_overrides and (workdir / "config.json").is_file():
-        settings = config.from_json((workdir / "config.json").read_text())
-        overrides = config.parse_overrides(settings, flag_overrides)
+    settings = reuse.read_settings(workdir)
+    overrides = config.parse_overrides(settings, flag_overrides)
     result = evaluate(workdir, overrides=overrides, step=flags.step)
+    whose = ", averaged weights" if settings.train.ema_decay else ""
     print(
         f"step {result['step']:.0f}: test top-1 {100 * result['top1']:.2f} %, top-5 {100 * result['top5']:.2f} %, "
-        f"cross entropy {result['loss']:.4f} ({result['images']:.0f} images)"
+        f"cross entropy {result['loss']:.4f} ({result['images']:.0f} images{whose})"
     )
 
 

@@ -11,7 +11,7 @@ from stata_jax import build
 from stata_jax.analysis.operations import count_macs, tokens_per_block
 from stata_jax.analysis.pictures import draw_tokens
 from stata_jax.data.source import DigitsSource
-from stata_jax.training.state import TrainState
+from stata_jax.training.state import TrainState, weights
 
 _PICTURED = 8  # test images in the picture of kept tokens
 
@@ -124,8 +124,7 @@ def draw(settings: ConfigDict, source: DigitsSource, state: TrainState, path: pa
         logits, aux = model.apply(variables, images)
         return logits.argmax(-1), aux["positions"]
 
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    predictions, positions = jax.device_get(look(variables, images))
+    predictions, positions = jax.device_get(look(weights(state), images))
     draw_tokens(
         path,
         np.asarray(visible),

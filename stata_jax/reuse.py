@@ -49,7 +49,7 @@ def read_settings(folder: pathlib.Path) -> ConfigDict:
 
 
 def read_variables(folder: pathlib.Path, *, step: int | None = None) -> tuple[dict[str, Any], int]:
-    """Reads the weights of a run or of a converted checkpoint.
+    """Reads the weights of a run or of a converted checkpoint; of a run with `train.ema_decay` the averaged ones.
 
     Args:
       folder: Its folder.
@@ -127,4 +127,5 @@ def start_from(state: "TrainState", settings: ConfigDict) -> "TrainState":
     print(f"starting from {folder}, step {step}" + ("" if notes else ": all of its weights"))
     for note in notes:
         print(f"  {note}")
-    return dataclasses.replace(state, params=variables["params"], batch_stats=variables["batch_stats"])
+    ema = None if state.ema is None else variables
+    return dataclasses.replace(state, params=variables["params"], batch_stats=variables["batch_stats"], ema=ema)

@@ -1,6 +1,5 @@
 """Trains a model from its config, resumes it, and leaves everything that a run has to show in its folder."""
 
-import functools
 import json
 import pathlib
 import statistics
@@ -17,8 +16,7 @@ from stata_jax.training.checkpoint import CheckpointError, Checkpoints
 from stata_jax.training.evaluation import evaluate
 from stata_jax.training.metrics import MetricsWriter, write_json
 from stata_jax.training.progress import Progress
-from stata_jax.training.state import TrainState, count_parameters, create_state
-from stata_jax.training.step import eval_step
+from stata_jax.training.state import TrainState, count_parameters, create_state, weights
 
 # What may change between a run and its continuation; anything else would make another run of it.
 _FREE = ("eval.batch_size", "checkpoint", "train.log_every")
@@ -80,23 +78,21 @@ class _Run:
         self.total_steps = settings.train.epochs * self.source.steps_per_epoch
         self.optimizer, self.schedule = build.optimizer(settings, steps_per_epoch=self.source.steps_per_epoch)
         self.key = jax.random.key(settings.seed)
-        self.model = build.model(settings, axis_name=parallel.AXIS)
         self.train_step = parallel.on_all_devices(build.step(settings, self.optimizer), donate=(0,))
-        self.eval_step = parallel.on_all_devices(
-            functools.partial(eval_step, model=self.model, axis_name=parallel.AXIS)
-        )
+        self.test_step = parallel.on_all_devices(build.test_step(settings))
+        self.averaged = settings.train.ema_decay > 0
 
     def fresh_state(self) -> TrainState:
         """The state before the first step."""
         images = jax.ShapeDtypeStruct((1, *self.source.image_shape), jnp.float32)
-        # Away from the keys that the steps fold in.
-        return create_state(build.model(self.settings), self.optimizer, images, key=jax.random.fold_in(self.key, 2**31))
+        key = jax.random.fold_in(self.key, 2**31)  # away from the keys that the steps fold in
+        return create_state(build.model(self.settings), self.optimizer, images, key=key, ema=self.averaged)
 
     def test(self, state: TrainState) -> dict[str, float]:
-        """Accuracy on the whole test set."""
-        variables = parallel.replicate({"params": state.params, "batch_stats": state.batch_stats})
+        """Accuracy on the whole test set, with the averaged weights where there are any."""
+        variables = parallel.replicate(weights(state))
         batches = (self.source.test_batch(i) for i in range(self.source.test_steps))
-        return evaluate(self.eval_step, variables, batches, key=self.key)
+        return evaluate(self.test_step, variables, batches, key=self.key)
 
     def compile(self, state: TrainState, progress: Progress) -> tuple[Any, dict[str, Any]]:
         """Compiles the training step ahead of its first call."""
@@ -141,7 +137,8 @@ class _Run:
                     accuracy = self.test(copy) if tested else None
                     if accuracy:
                         writer.write(step, {"epoch": epoch, "test": accuracy})
-                        progress.note(f"epoch {epoch}: test top-1 {100 * accuracy['top1']:.2f} %")
+                        whose = " (averaged weights)" if self.averaged else ""
+                        progress.note(f"epoch {epoch}: test top-1 {100 * accuracy['top1']:.2f} %{whose}")
                         if accuracy["top1"] >= record.get("best", {}).get("top1", 0.0):
                             record["best"] = {"step": step, "top1": accuracy["top1"]}
                     record["step_s"] = window.median_step()
@@ -213,7 +210,8 @@ def _claim(workdir: pathlib.Path, settings: ConfigDict) -> None:
     mine = json.loads(config.to_json(settings))
     if path.exists() and _has_checkpoints(workdir):
         try:
-            theirs = json.loads(path.read_text())
+            # A key that is younger than the run has its default, with which all is as it was.
+            theirs = json.loads(config.to_json(config.from_json(path.read_text())))
         except ValueError as error:
             raise config.ConfigError(f"{path} is damaged ({error}): move {workdir} away to start anew") from error
         before, now = _flat(theirs), _flat(mine)

@@ -3,7 +3,9 @@
 import dataclasses
 import pathlib
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from configs import common, digits
@@ -51,7 +53,8 @@ def test_every_model_and_sparsity_key_reaches_the_model():
     model = build.model(config.apply_overrides(settings, changed), axis_name="batch")
     for key, value in changed.items():
         assert getattr(model, key.split(".")[1]) == (jnp.bfloat16 if key == "model.dtype" else value), key
-    fields = {field.name for field in dataclasses.fields(model)} - {"parent", "name", "num_classes", "axis_name", "lean"}
+    others = {"parent", "name", "num_classes", "axis_name", "lean"}
+    fields = {field.name for field in dataclasses.fields(model)} - others
     assert fields == {key.split(".")[1] for key in keys}  # and no field lacks a key
 
 
@@ -69,6 +72,72 @@ def test_objective_takes_every_align_key():
 def test_model_takes_the_lean_mode(lean):
     settings = config.apply_overrides(common.get_config(), {"train.lean": lean})
     assert build.model(settings).lean is lean
+
+
+def test_step_takes_accumulation_and_averaging():
+    settings = config.apply_overrides(common.get_config(), {"train.accumulate": 3, "train.ema_decay": 0.5})
+    options = build.step(settings, build.optimizer(settings, steps_per_epoch=1)[0]).keywords
+    assert (options["accumulate"], options["ema_decay"]) == (3, 0.5)
+
+
+def test_augment_smooths_and_mixes():
+    settings = config.apply_overrides(common.get_config(), {"augment.mixup": 0.5, "augment.label_smoothing": 0.2})
+    images, labels = jnp.arange(4, dtype=jnp.float32).reshape(4, 1, 1, 1), jnp.asarray([0, 1, 2, 3])
+    mixed, targets = build.augment(settings)(jax.random.key(0), images, labels, jnp.int32(0))
+    share = float(mixed[0, 0, 0, 0]) / 3  # of the partner in the mirrored place
+    assert 0 < share < 1
+    hard = 0.8 * np.eye(10)[:4] + 0.02
+    np.testing.assert_allclose(targets, (1 - share) * hard + share * hard[::-1], rtol=1e-5)
+
+
+RECIPE = {"train.epochs": 310, "train.cooldown_epochs": 10, "train.warmup_epochs": 20.0}
+
+
+def rates(steps, **train):
+    """Learning rates at steps of epochs of 4, from the config."""
+    values = RECIPE | {f"train.{key}": value for key, value in train.items()}
+    _, schedule = build.optimizer(config.apply_overrides(common.get_config(), values), steps_per_epoch=4)
+    return [float(schedule(jnp.asarray(step))) for step in steps]
+
+
+def test_learning_rate_of_the_recipe():
+    """Peak 5e-4, from and to 1e-5, cosine to epoch 300."""
+    steps = [0, 40, 80, 640, 1200, 1239]
+    assert rates(steps) == pytest.approx([1e-5, 2.55e-4, 5e-4, 2.55e-4, 1e-5, 1e-5], rel=1e-5)
+    steps = [0, 3, 4, 80, 83, 600, 603, 1199, 1200, 1239]
+    expected = [1e-5, 1e-5, 3.45e-5, 4.946461e-4, 4.946461e-4, 2.55e-4, 2.55e-4, 1.001343e-5, 1e-5, 1e-5]
+    assert rates(steps, schedule_by="epoch") == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("schedule_by", ["step", "epoch"])
+def test_batch_size_rule_scales_all_rates(schedule_by):
+    steps = [0, 40, 80, 640, 1200, 1239]
+    plain = np.asarray(rates(steps, schedule_by=schedule_by))
+    scaled = rates(steps, schedule_by=schedule_by, batch_size=48, base_batch_size=192)
+    np.testing.assert_allclose(scaled, plain / 4, rtol=1e-5)
+
+
+def test_optimizer_takes_every_option():
+    """Zero gradients leave the decay alone, which LAMB scales to the parameter's own size."""
+    moves = {}
+    for name in ("adamw", "lamb"):
+        settings = config.apply_overrides(common.get_config(), {"train.optimizer": name, "train.weight_decay": 0.5})
+        optimizer = build.optimizer(settings, steps_per_epoch=1)[0]
+        params = {"w": jnp.ones((2, 2))}
+        moves[name], _ = optimizer.update({"w": jnp.zeros((2, 2))}, optimizer.init(params), params)
+    np.testing.assert_allclose(moves["adamw"]["w"], -0.5e-5, rtol=1e-5)
+    np.testing.assert_allclose(moves["lamb"]["w"], -1e-5, rtol=1e-5)
+
+
+def test_a_share_that_micro_batches_do_not_divide(monkeypatch):
+    monkeypatch.setattr(jax, "local_device_count", lambda: 4)
+    settings = config.apply_overrides(common.get_config(), {"train.accumulate": 96})
+    config.check(settings)
+    build.check_devices(settings, parts=("eval",))
+    message = r"train\.accumulate is 96, which does not divide the 48 examples of a step on each of 4 devices"
+    with pytest.raises(config.ConfigError, match=message):
+        build.check_devices(settings, parts=("train", "eval"))
+    build.check_devices(config.apply_overrides(settings, {"train.accumulate": 48}), parts=("train",))
 
 
 @pytest.mark.parametrize("variant", digits.VARIANTS)

@@ -67,6 +67,15 @@ def test_the_same_network_takes_everything(folder, capsys):
     assert int(state.step) == 0
 
 
+def test_averages_start_from_the_weights_too(folder):
+    settings = settings_with(init_from=str(folder), sparsity__anchor=False, sparsity__metric="ssa")
+    state = fresh(settings)
+    state = state.replace(ema={"params": state.params, "batch_stats": state.batch_stats})
+    started = reuse.start_from(state, settings)
+    assert all((np.asarray(leaf) == 0.25).all() for leaf in jax.tree.leaves(started.ema))
+    assert jax.tree.structure(started) == jax.tree.structure(state)
+
+
 def test_another_t_keep_rate_image_size_and_head_and_an_anchor(folder, capsys):
     changes = dict(model__timesteps=3, sparsity__keep_rate=0.5, data__image_size=48, data__num_classes=12)
     state = start(folder, **changes)

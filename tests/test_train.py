@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stata_jax import build, config, evaluate, main, train
+from stata_jax import build, config, evaluate, main, reuse, train
 from stata_jax.training.checkpoint import Checkpoints
 from stata_jax.training.state import create_state
 
@@ -39,14 +39,14 @@ def run(workdir, *more):
     return main.main([f"--config={CONFIG}", f"--workdir={workdir}", *FLAGS, *more])
 
 
-def final_state(workdir):
+def final_state(workdir, **options):
     """The newest checkpoint of a run."""
     settings = config.from_json((workdir / "config.json").read_text())
     source = build.source(settings)
     optimizer, _ = build.optimizer(settings, steps_per_epoch=source.steps_per_epoch)
     images = jax.ShapeDtypeStruct((1, *source.image_shape), np.float32)
     template = jax.eval_shape(
-        lambda key: create_state(build.model(settings), optimizer, images, key=key), jax.random.key(0)
+        lambda key: create_state(build.model(settings), optimizer, images, key=key, **options), jax.random.key(0)
     )
     checkpoints = Checkpoints(workdir / "checkpoints")
     try:
@@ -173,6 +173,53 @@ def test_a_run_that_never_saved_does_not_hold_its_folder(tmp_path, finished):
     settings = config.from_json((finished / "config.json").read_text())
     train._claim(tmp_path, config.apply_overrides(settings, {"sparsity.keep_rate": 0.5}))
     assert json.loads((tmp_path / "config.json").read_text())["sparsity"]["keep_rate"] == 0.5
+
+
+def test_a_run_from_before_a_key_existed_goes_on(finished, tmp_path, capsys):
+    workdir = tmp_path / "old"
+    shutil.copytree(finished, workdir)
+    settings = json.loads((workdir / "config.json").read_text())
+    for key in ("optimizer", "accumulate", "ema_decay", "cooldown_epochs", "schedule_by", "base_batch_size"):
+        del settings["train"][key]
+    (workdir / "config.json").write_text(json.dumps(settings))
+    assert run(workdir, "--config.train.ema_decay=0.5") == 2
+    assert "train.ema_decay=0.0, not 0.5" in capsys.readouterr().err
+    assert run(workdir) == 0
+    assert "this run is finished" in capsys.readouterr().out
+
+
+def test_a_run_with_every_option_of_the_recipes_resumes(tmp_path, monkeypatch, capsys):
+    """Stopped in the middle of the second epoch: the same state, averages and metrics as without a stop."""
+    options = {"optimizer": "lamb", "grad_clip": 1.0, "accumulate": 2, "ema_decay": 0.9, "cooldown_epochs": 1}
+    flags = [f"--config.train.{key}={value}" for key, value in options.items()] + ["--config.train.schedule_by=epoch"]
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert run(whole, *flags) == 0
+    assert "(averaged weights)" in capsys.readouterr().err
+    batch_of = train._Run._train_batch
+
+    def stop(self, step):
+        if step == 7:
+            raise KeyboardInterrupt
+        return batch_of(self, step)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train._Run, "_train_batch", stop)
+        assert run(stopped, *flags) != 0
+    assert run(stopped, *flags) == 0
+    assert "resuming after step 6 of 12" in capsys.readouterr().out
+    ours, theirs = (final_state(folder, ema=True) for folder in (stopped, whole))
+    assert_same_state(ours, theirs)
+    assert untimed(stopped) == untimed(whole)
+    assert np.abs(ours.ema["params"]["head"]["kernel"] - ours.params["head"]["kernel"]).max() > 0
+    rates = [line["train/learning_rate"] for line in untimed(whole) if "train/loss" in line]
+    assert rates == pytest.approx([1e-5, 1e-5, 2.005e-3, 2.005e-3, 1e-5, 1e-5])
+    # What is evaluated, and what another run would start from, are the averages.
+    variables, _ = reuse.read_variables(whole)
+    jax.tree.map(np.testing.assert_array_equal, variables, theirs.ema)
+    assert evaluate.main([f"--workdir={whole}"]) == 0
+    assert "(25 images, averaged weights)" in capsys.readouterr().out
+    summary = json.loads((whole / "summary.json").read_text())
+    assert evaluate.evaluate(whole)["top1"] == pytest.approx(summary["top1"])
 
 
 def test_killed_at_random_moments_a_run_ends_with_the_same_parameters(finished, tmp_path):

@@ -1,6 +1,7 @@
 """Checkpoints of a run, by orbax: the newest ones and the best one are kept."""
 
 import copy
+import dataclasses
 import pathlib
 import time
 from typing import Any
@@ -9,7 +10,7 @@ import jax
 import orbax.checkpoint as ocp
 from absl import logging
 
-from stata_jax.training.state import TrainState
+from stata_jax.training.state import TrainState, weights
 
 
 class CheckpointError(ValueError):
@@ -59,14 +60,14 @@ class Checkpoints:
         try:
             self._manager.save(
                 int(state.step),
-                args=ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(record)),
+                args=ocp.args.Composite(state=ocp.args.StandardSave(_parts(state)), record=ocp.args.JsonSave(record)),
                 metrics=None if accuracy is None else {"accuracy": accuracy},
                 force=True,
             )
         finally:
             logging.set_verbosity(verbosity)
 
-    def restore(self, template: Any) -> tuple[TrainState, dict[str, Any]] | None:
+    def restore(self, template: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
         """Loads the newest whole checkpoint, to go on from it: newer ones that cannot be read are set aside.
 
         Args:
@@ -78,7 +79,7 @@ class Checkpoints:
         Raises:
           CheckpointError: If checkpoints exist and none can be read.
         """
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _parts(template))
         wanted = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), record=ocp.args.JsonRestore())
         found = self._read(wanted, None)
         if found is None:
@@ -88,10 +89,10 @@ class Checkpoints:
             # Out of the way, or the save of that step would fail.
             (self._folder / str(damaged)).rename(self._folder / f"damaged_{damaged}_{time.time_ns()}")
         self._manager.reload()
-        return restored["state"], restored["record"]
+        return TrainState(**restored["state"]), restored["record"]
 
     def variables(self, *, step: int | None = None) -> tuple[dict[str, Any], int] | None:
-        """Loads `params` and `batch_stats` as they were saved, whatever their shapes.
+        """Loads the `params` and `batch_stats` to evaluate with as they were saved, whatever their shapes.
 
         Args:
           step: Which one; None for the newest that can be read.
@@ -107,8 +108,7 @@ class Checkpoints:
         found = self._read(ocp.args.Composite(state=ocp.args.StandardRestore(fallback_sharding=here)), step)
         if found is None:
             return None
-        state = found[0]["state"]
-        return {"params": state["params"], "batch_stats": state["batch_stats"]}, found[1]
+        return weights(TrainState(**found[0]["state"])), found[1]
 
     def _read(self, wanted: ocp.args.Composite, step: int | None) -> tuple[Any, int] | None:
         """Restores the newest checkpoint that can be read, or that of one step."""
@@ -131,3 +131,9 @@ class Checkpoints:
         """Waits for a save in the background, then closes."""
         self.wait()
         self._manager.close()
+
+
+def _parts(state: TrainState) -> dict[str, Any]:
+    """The state by name, without what it does not keep: a checkpoint has no entry for that."""
+    parts = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    return {name: part for name, part in parts.items() if part is not None}

@@ -18,33 +18,53 @@ class TrainState:
       params: Trained parameters.
       batch_stats: Running statistics of the batch normalisations.
       opt_state: State of the optimiser.
+      ema: Running averages of the parameters and of the running statistics, as `params` and `batch_stats`; None where
+        none are kept.
     """
 
     step: jax.Array
     params: Any
     batch_stats: Any
     opt_state: Any
+    ema: Any = None
+
+
+def weights(state: TrainState) -> dict[str, Any]:
+    """The `params` and `batch_stats` to evaluate with: the averages where there are any."""
+    return {"params": state.params, "batch_stats": state.batch_stats} if state.ema is None else state.ema
+
+
+def time_major(images: jax.Array) -> jax.Array:
+    """Images as a model takes them: recordings (B, T, H, W, C) as (T, B, H, W, C), images (B, H, W, C) as they are."""
+    return images.swapaxes(0, 1) if images.ndim == 5 else images
 
 
 def create_state(
-    model: nn.Module, optimizer: optax.GradientTransformation, images: jax.ShapeDtypeStruct, *, key: jax.Array
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    images: jax.ShapeDtypeStruct,
+    *,
+    key: jax.Array,
+    ema: bool = False,
 ) -> TrainState:
     """Makes the state before the first step.
 
     Args:
       model: The network.
       optimizer: The optimiser.
-      images: Shape and type of a batch of images; nothing is computed on images.
+      images: Shape and type of a batch, images (B, H, W, C) or recordings (B, T, H, W, C); nothing is computed on it.
       key: A JAX random key for the initial parameters.
+      ema: Whether to keep running averages of the weights, which start from the initial ones.
 
     Returns:
       A fresh state.
     """
 
     def init(key: jax.Array) -> TrainState:
-        variables = model.init(key, jnp.zeros((1, *images.shape[1:]), images.dtype))
-        params = variables["params"]
-        return TrainState(jnp.zeros((), jnp.int32), params, variables["batch_stats"], optimizer.init(params))
+        variables = model.init(key, time_major(jnp.zeros((1, *images.shape[1:]), images.dtype)))
+        kept = {name: variables[name] for name in ("params", "batch_stats")}
+        opt_state = optimizer.init(kept["params"])
+        return TrainState(jnp.zeros((), jnp.int32), **kept, opt_state=opt_state, ema=kept if ema else None)
 
     return jax.jit(init)(key)
 

@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from stata_jax.data.augment import mixup, smooth_one_hot
-from stata_jax.training.state import TrainState
+from stata_jax.training.state import TrainState, time_major
 
 Batch = dict[str, jax.Array]
 Objective = Callable[[jax.Array, dict[str, Any], jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
+# (key, images, labels, step) to (images, targets), batch first: from what a source gives to what a model is trained on.
+Augment = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+Prepare = Callable[[jax.Array], jax.Array]  # images as a source gives them to those that a model takes, batch first
 
 
 def train_step(
@@ -23,66 +25,96 @@ def train_step(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
     objective: Objective,
-    num_classes: int,
-    label_smoothing: float,
-    mixup_alpha: float,
+    augment: Augment,
     axis_name: str,
+    accumulate: int = 1,
+    ema_decay: float = 0.0,
 ) -> tuple[TrainState, dict[str, Any]]:
     """Updates the parameters on one batch; runs on each device over its share of the batch.
 
     Args:
       state: The state, the same on all devices.
-      batch: This device's `image` (B, H, W, C), floating, and `label` (B,).
+      batch: This device's `image`, images (B, H, W, C) or recordings (B, T, H, W, C), and `label` (B,).
       key: The run's JAX random key; the step and the device are folded in here.
       model: The network.
       optimizer: The optimiser.
       objective: From logits, aux and targets to the loss and its terms.
-      num_classes: Number of classes.
-      label_smoothing: Share of a label's weight spread over all classes.
-      mixup_alpha: Strength of mixup; 0 for none.
+      augment: Makes floating images and targets (B, K) of this device's share, whole.
       axis_name: Name of the device axis.
+      accumulate: Number of micro-batches that the share is split into, one after the other: the memory of one, and one
+        update by the mean of their gradients. Each is normalised by its own statistics, and the running ones take them
+        in turn.
+      ema_decay: Share of the old in `state.ema`, where the state keeps averages.
 
     Returns:
-      The next state, and metrics averaged over the devices: `loss`, its terms, `accuracy` against the heavier label
-      of a mixed image, `gradient_norm` and the firing `rates` by layer.
+      The next state, and metrics averaged over the devices and the micro-batches: `loss`, its terms, `accuracy` against
+      the heavier label of a mixed image, `gradient_norm`, of the mean gradient, and the firing `rates` by layer.
     """
     key = jax.random.fold_in(jax.random.fold_in(key, state.step), jax.lax.axis_index(axis_name))
-    mixup_key, model_key = jax.random.split(key)
-    targets = smooth_one_hot(batch["label"], num_classes=num_classes, smoothing=label_smoothing)
-    images, targets = mixup(mixup_key, batch["image"], targets, alpha=mixup_alpha)
+    augment_key, model_key = jax.random.split(key)
+    images, targets = augment(augment_key, batch["image"], batch["label"], state.step)
 
-    def loss_of(params: Any) -> tuple[jax.Array, tuple[Any, dict[str, Any]]]:
-        variables = {"params": params, "batch_stats": state.batch_stats}
-        (logits, aux), updated = model.apply(variables, images, train=True, key=model_key, mutable=["batch_stats"])
-        loss, terms = objective(logits, aux, targets)
-        hits = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
-        metrics = {"loss": loss, **terms, "accuracy": jnp.mean(hits.astype(jnp.float32)), "rates": aux["rates"]}
-        return loss, (updated["batch_stats"], metrics)
+    def gradient_of(batch_stats: Any, images: jax.Array, targets: jax.Array, key: jax.Array) -> Any:
+        def loss_of(params: Any) -> tuple[jax.Array, tuple[Any, dict[str, Any]]]:
+            variables = {"params": params, "batch_stats": batch_stats}
+            inputs = time_major(images)
+            (logits, aux), updated = model.apply(variables, inputs, train=True, key=key, mutable=["batch_stats"])
+            loss, terms = objective(logits, aux, targets)
+            hits = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
+            metrics = {"loss": loss, **terms, "accuracy": jnp.mean(hits.astype(jnp.float32)), "rates": aux["rates"]}
+            return loss, (updated["batch_stats"], metrics)
 
-    gradient, (batch_stats, metrics) = jax.grad(loss_of, has_aux=True)(state.params)
+        return jax.grad(loss_of, has_aux=True)(state.params)
+
+    if accumulate == 1:
+        gradient, (batch_stats, metrics) = gradient_of(state.batch_stats, images, targets, model_key)
+    else:
+        parts = [x.reshape(accumulate, x.shape[0] // accumulate, *x.shape[1:]) for x in (images, targets)]
+        keys = jax.random.split(model_key, accumulate)
+        gradient, batch_stats, metrics = _in_turn(gradient_of, state, (*parts, keys))
     gradient, metrics = jax.lax.pmean((gradient, metrics), axis_name)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics["gradient_norm"] = optax.tree.norm(gradient)
-    return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+    ema = state.ema
+    if ema is not None:
+        ema = optax.incremental_update({"params": params, "batch_stats": batch_stats}, ema, 1 - ema_decay)
+    return TrainState(state.step + 1, params, batch_stats, opt_state, ema), metrics
+
+
+def _in_turn(gradient_of: Callable[..., Any], state: TrainState, parts: Any) -> tuple[Any, Any, Any]:
+    """Mean gradient and metrics over micro-batches, the leading axis of `parts`, and the last running statistics."""
+
+    def add(carry: tuple[Any, Any], part: Any) -> tuple[tuple[Any, Any], Any]:
+        batch_stats, total = carry
+        gradient, (batch_stats, metrics) = gradient_of(batch_stats, *part)
+        return (batch_stats, jax.tree.map(jnp.add, total, gradient)), metrics
+
+    start = (state.batch_stats, jax.tree.map(jnp.zeros_like, state.params))
+    (batch_stats, total), metrics = jax.lax.scan(add, start, parts)
+    count = parts[0].shape[0]
+    mean = jax.tree.map(lambda x: x / count, total)
+    return mean, batch_stats, jax.tree.map(lambda x: jnp.mean(x, axis=0), metrics)
 
 
 def eval_step(
-    variables: dict[str, Any], batch: Batch, key: jax.Array, *, model: nn.Module, axis_name: str
+    variables: dict[str, Any], batch: Batch, key: jax.Array, *, model: nn.Module, prepare: Prepare, axis_name: str
 ) -> dict[str, jax.Array]:
     """Counts hits on one batch; images with a false mask are padding and do not count.
 
     Args:
       variables: `params` and `batch_stats`.
-      batch: This device's `image` (B, H, W, C), `label` (B,) and `mask` (B,).
+      batch: This device's `image`, images (B, H, W, C) or recordings (B, T, H, W, C), `label` (B,) and `mask` (B,).
       key: A JAX random key, for the metric `random` alone.
       model: The network.
+      prepare: Makes floating images of those in the batch.
       axis_name: Name of the device axis.
 
     Returns:
       Sums over all devices: `top1`, `top5` (int32 hits), `loss` (cross entropy) and `count` (int32 images).
     """
-    logits, _ = model.apply(variables, batch["image"], key=jax.random.fold_in(key, jax.lax.axis_index(axis_name)))
+    images = time_major(prepare(batch["image"]))
+    logits, _ = model.apply(variables, images, key=jax.random.fold_in(key, jax.lax.axis_index(axis_name)))
     mask, label = batch["mask"], batch["label"]
     # The rank of the true class; logits that are not below it count against it, so that a silent network scores
     # nothing, nor one whose logits are NaN.

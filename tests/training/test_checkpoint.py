@@ -1,5 +1,9 @@
 """Checkpoints: what is kept, what is passed over."""
 
+import dataclasses
+import json
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -55,6 +59,33 @@ def test_variables_of_one_step(opened):
     np.testing.assert_array_equal(variables["params"]["w"], 1.0)
     assert opened.variables(step=7) is None
     assert opened.variables()[1] == 2
+
+
+def test_averages_are_what_to_evaluate_with(opened):
+    averaged = {"params": {"w": jnp.full(3, 0.5)}, "batch_stats": {"m": jnp.ones(2)}}
+    opened.save(dataclasses.replace(state(1), ema=averaged), {}, accuracy=0.9)  # the best, so it is kept
+    save(opened, {2: 0.1})
+    variables, _ = opened.variables(step=1)
+    np.testing.assert_array_equal(variables["params"]["w"], 0.5)
+    np.testing.assert_array_equal(variables["batch_stats"]["m"], 1.0)
+    np.testing.assert_array_equal(opened.variables(step=2)[0]["params"]["w"], 2.0)
+
+
+def test_averages_are_restored(opened):
+    averaged = {"params": {"w": jnp.full(3, 0.5)}, "batch_stats": {"m": jnp.ones(2)}}
+    with_averages = dataclasses.replace(state(1), ema=averaged)
+    opened.save(with_averages, {}, accuracy=None)
+    opened.wait()
+    restored, _ = opened.restore(jax.tree.map(jnp.zeros_like, with_averages))
+    np.testing.assert_array_equal(restored.params["w"], 1.0)
+    np.testing.assert_array_equal(restored.ema["params"]["w"], 0.5)
+
+
+def test_a_state_without_averages_has_no_entry_for_them(opened, tmp_path):
+    """As it was before there were any: what was saved then is read, and the reverse."""
+    save(opened, {1: 0.5})
+    kept = json.loads((tmp_path / "checkpoints" / "1" / "state" / "_METADATA").read_text())["tree_metadata"]
+    assert {key.split("'")[1] for key in kept} == {"step", "params", "batch_stats", "opt_state"}
 
 
 def test_nothing_to_restore(opened):

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import optax
 
+from stata_jax.data.augment import smooth_one_hot
 from stata_jax.models.spikingformer import Spikingformer
 from stata_jax.training.losses import stata_loss
 from stata_jax.training.parallel import AXIS, first_copy, on_all_devices, replicate, shard
@@ -41,10 +42,14 @@ def step_once():
     )
     optimizer = optax.sgd(0.1)  # Adam would blow up the rounding errors of gradients that are 0
     state = create_state(model(), optimizer, jax.ShapeDtypeStruct(images.shape, images.dtype), key=jax.random.key(0))
-    options = dict(num_classes=3, label_smoothing=0.1, mixup_alpha=0.0, axis_name=AXIS)
+
+    def augment(key, images, labels, step):
+        return images, smooth_one_hot(labels, num_classes=3, smoothing=0.1)
+
+    options = dict(augment=augment, axis_name=AXIS)
     mapped = model(axis_name=AXIS)
     train = functools.partial(train_step, model=mapped, optimizer=optimizer, objective=objective, **options)
-    test = on_all_devices(functools.partial(eval_step, model=mapped, axis_name=AXIS))
+    test = on_all_devices(functools.partial(eval_step, model=mapped, prepare=lambda images: images, axis_name=AXIS))
     state, metrics = on_all_devices(train, donate=(0,))(
         replicate(state), shard({"image": images, "label": labels}), jax.random.key(1)
     )

@@ -1,18 +1,20 @@
-"""The evaluation step counts, and the training step repeats itself."""
+"""The evaluation step counts; the training step, plain, lean and in micro-batches, against NumPy and against itself."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from configs import digits
 from stata_jax import build
 from stata_jax.config import apply_overrides
+from stata_jax.training.compilation import compile_program
 from stata_jax.training.evaluation import evaluate
-from stata_jax.training.parallel import AXIS, on_all_devices, replicate, shard
+from stata_jax.training.parallel import AXIS, first_copy, on_all_devices, replicate, shard
 from stata_jax.training.state import create_state
-from stata_jax.training.step import eval_step
+from stata_jax.training.step import eval_step, train_step
 
 
 class Echo(nn.Module):
@@ -23,9 +25,17 @@ class Echo(nn.Module):
         return images[:, 0, 0, :], {}
 
 
-def count(batches):
+class Late(nn.Module):
+    """Returns the last timestep of its recordings (T, B, 1, 1, C) as logits."""
+
+    @nn.compact
+    def __call__(self, images, *, train=False, key=None):
+        return images[-1, :, 0, 0, :], {}
+
+
+def count(batches, model=None, prepare=lambda images: images):
     def step(variables, batch, key):
-        return eval_step(variables, batch, key, model=Echo(), axis_name=AXIS)
+        return eval_step(variables, batch, key, model=model or Echo(), prepare=prepare, axis_name=AXIS)
 
     return evaluate(on_all_devices(step), replicate({}), batches, key=jax.random.key(0))
 
@@ -63,6 +73,113 @@ def test_padding_never_counts():
     right = np.eye(4, 10)
     result = count([batch(right, [0, 1, 5, 5], [True, True, False, False])])
     assert result == {"top1": 1.0, "top5": 1.0, "loss": result["loss"], "images": 2}
+
+
+def test_recordings_reach_the_model_time_first_and_prepared():
+    logits, labels = np.random.default_rng(1).integers(0, 200, (6, 10)), np.arange(6)
+    recordings = np.zeros((6, 3, 1, 1, 10), np.uint8)
+    recordings[:, -1, 0, 0] = logits
+    batches = [{"image": jnp.asarray(recordings), "label": jnp.asarray(labels, jnp.int32), "mask": jnp.ones(6, bool)}]
+    result = count(batches, Late(), lambda images: -images.astype(jnp.float32))
+    ranked = np.argsort(logits, axis=1)  # lowest first, for the images are turned around
+    np.testing.assert_allclose(result["top5"], np.mean((ranked[:, :5] == labels[:, None]).any(1)))
+    assert 0 < result["top5"] < 1
+
+
+class Regression(nn.Module):
+    """Softmax regression on the mean over the first axis of recordings, with a running mean of its input."""
+
+    @nn.compact
+    def __call__(self, images, *, train=False, key=None):
+        x = images.mean(0).reshape(images.shape[1], -1)
+        running = self.variable("batch_stats", "mean", jnp.zeros, x.shape[1:])
+        if train:
+            running.value = 0.5 * running.value + 0.5 * x.mean(0)
+        weight = self.param("weight", nn.initializers.normal(), (x.shape[1], 3))
+        return x @ weight, {"rates": {"in": x.mean()}}
+
+
+@pytest.mark.parametrize(("accumulate", "lean"), [(1, False), (2, False), (2, True), (4, False)])
+def test_training_steps_match_numpy(accumulate, lean):
+    """Two steps of descent, at rate 1, of the whole batch; running statistics that micro-batches enter in turn."""
+    random = np.random.default_rng(0)
+    recordings = random.normal(size=(2, 8, 5, 1, 2, 1)).astype(np.float32)
+    labels = random.integers(0, 3, (2, 8)).astype(np.int32)
+    seen_steps = []
+
+    def augment(key, images, labels, step):
+        seen_steps.append(step)
+        images = images + step.astype(jnp.float32)
+        return images, jax.nn.one_hot(labels, 3, dtype=jnp.float32)
+
+    def objective(logits, aux, targets):
+        loss = jnp.mean(optax.softmax_cross_entropy(logits, targets))
+        return loss, {"cross_entropy": loss}
+
+    def step(state, batch, key):
+        options = dict(objective=objective, augment=augment, axis_name=AXIS, lean=lean)
+        options |= dict(accumulate=accumulate, ema_decay=0.75)
+        return train_step(state, batch, key, model=Regression(), optimizer=optax.sgd(1.0), **options)
+
+    template = jax.ShapeDtypeStruct(recordings[0].shape, jnp.float32)
+    state = create_state(Regression(), optax.sgd(1.0), template, key=jax.random.key(0), ema=True)
+    weight, running = np.asarray(state.params["weight"], np.float64), np.zeros(2)
+    averages = weight, running
+    mapped, state = on_all_devices(step, donate=(0,)), replicate(state)
+    for i in range(2):
+        state, metrics = mapped(state, shard({"image": recordings[i], "label": labels[i]}), jax.random.key(1))
+        x = (recordings[i].astype(np.float64) + i).mean(1).reshape(8, 2)
+        share = np.exp(x @ weight)
+        share /= share.sum(1, keepdims=True)
+        gradient = x.T @ (share - np.eye(3)[labels[i]]) / 8
+        np.testing.assert_allclose(metrics["loss"][0], -np.log(share[np.arange(8), labels[i]]).mean(), rtol=1e-5)
+        np.testing.assert_allclose(metrics["rates"]["in"][0], x.mean(), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(metrics["accuracy"][0], np.mean(share.argmax(1) == labels[i]))
+        np.testing.assert_allclose(metrics["gradient_norm"][0], np.linalg.norm(gradient), rtol=1e-5)
+        weight = weight - gradient
+        for part in np.split(x, accumulate):
+            running = 0.5 * running + 0.5 * part.mean(0)
+        averages = tuple(0.75 * old + 0.25 * new for old, new in zip(averages, (weight, running), strict=True))
+    state = first_copy(state)
+    assert int(state.step) == 2 and len(seen_steps) == 1  # compiled once
+    np.testing.assert_allclose(state.params["weight"], weight, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(state.batch_stats["mean"], running, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(state.ema["params"]["weight"], averages[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(state.ema["batch_stats"]["mean"], averages[1], rtol=1e-5, atol=1e-6)
+
+
+def test_micro_batches_of_a_spiking_network():
+    """The mean of the gradients of each by itself, with statistics in turn; one update; less memory than the whole."""
+    values = {"model.dim": 16, "model.depth": 1, "data.image_size": 16}
+    settings = apply_overrides(digits.get_config("dense"), values)
+    images = jnp.asarray(np.random.default_rng(0).random((16, 16, 16, 1)), jnp.float32)
+    batch = {"image": images, "label": jnp.arange(16, dtype=jnp.int32) % 10}
+    sgd, key = optax.sgd(1.0), jax.random.key(1)  # an update is the gradient
+    state = create_state(build.model(settings), sgd, images, key=jax.random.key(0))
+
+    def compiled(batch, **changes):
+        step = on_all_devices(build.step(apply_overrides(settings, changes), sgd))
+        return compile_program(step.lower(replicate(state), shard(batch), key))
+
+    def quarter(i):
+        return {name: x[4 * i : 4 * i + 4] for name, x in batch.items()}
+
+    alone, stats, results = compiled(quarter(0)), state.batch_stats, []
+    for i in range(4):
+        after, metrics = first_copy(alone(replicate(state.replace(batch_stats=stats)), shard(quarter(i)), key))
+        stats = after.batch_stats
+        results.append((after.params, metrics))
+    mean_params, mean_metrics = jax.tree.map(lambda *x: sum(x) / 4, *results)
+    in_turn = compiled(batch, **{"train.accumulate": 4})
+    after, metrics = first_copy(in_turn(replicate(state), shard(batch), key))
+    assert int(after.step) == 1
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), after.batch_stats, stats)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6), after.params, mean_params)
+    norm = metrics.pop("gradient_norm")
+    assert mean_metrics.pop("gradient_norm") > norm > 0  # of the mean, and not the mean
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), metrics, mean_metrics)
+    held = [program.memory_analysis().temp_size_in_bytes for program in (in_turn, compiled(batch))]
+    assert held[0] < 0.5 * held[1]
 
 
 @pytest.mark.parametrize("family", ["spikingformer", "spikformer", "sdt"])
