@@ -21,26 +21,52 @@ def get_config() -> ConfigDict:
 
     # Data. Static images are repeated over the timesteps of the model.
     config.data = data = ConfigDict()
-    # digits: cluttered digits, drawn from scikit-learn's handwritten digits; none: no data, as in the config of a
-    # converted checkpoint, until another source is given.
+    # digits: cluttered digits, drawn from scikit-learn's handwritten digits; digits_dvs: the same as recordings of
+    # events; cifar10, cifar100, imagenet, cifar10_dvs, dvs128_gesture: from files, see data_dir; none: no data, as in
+    # the config of a converted checkpoint, until another source is given.
     data.source = "digits"
+    data.data_dir = ""  # folder of tensorflow-datasets; empty: its default, ~/tensorflow_datasets
+    data.manual_dir = ""  # folder of downloaded archives; empty: downloads/manual in data_dir
     data.image_size = 32  # pixels, height and width
-    data.channels = 1  # the digits are grey: with more channels, they are all the same
-    data.num_classes = 10  # outputs of the network; the digits need 10 of them
-    data.train_examples = 8192  # training images per epoch
-    data.test_examples = 2000  # test images, the same ones in every run
-    data.test_seed = 1234  # the test images follow from this seed alone
+    data.channels = 1  # 2 for recordings; the digits are grey: with more channels, they are all the same
+    data.num_classes = 10  # outputs of the network; no fewer than the data has classes
+    data.train_examples = 8192  # training images per epoch; 0: all there are, which are without end for the digits
+    data.test_examples = 2000  # test images, the same ones in every run; 0: all there are
+    data.test_seed = 1234  # digits: the test images follow from this seed alone
+    data.mean = ()  # by which images are normalised, a number for each channel, on a scale of 0 to 1; (): they are not
+    data.std = ()  # the standard deviations
+    data.workers = 0  # imagenet: processes that decode images; 0: threads of this one
+    data.frames = "count"  # recordings: frames of equal event count, or of equal duration
 
     # How hard the cluttered digits are.
     data.digits = digits = ConfigDict()
     digits.size = 16  # pixels, the digit's height and width
     digits.clutter = 8  # distractor fragments per image
     digits.fragment = 8  # pixels, a fragment's height and width
-    digits.noise = 0.1  # standard deviation of the pixel noise, on a scale of 0 to 1
+    digits.noise = 0.1  # standard deviation of the pixel noise, on a scale of 0 to 1; digits_dvs has none
+
+    # The simulated sensor that records digits_dvs.
+    data.sensor = sensor = ConfigDict()
+    sensor.threshold = 0.3  # change of a pixel's log intensity that makes an event
+    sensor.noise = 1.0  # events a second that each pixel sends without a cause
 
     # Augmentation of a training batch.
     config.augment = augment = ConfigDict()
+    augment.flip = False  # mirrors half of the images
+    augment.crop_padding = 0  # pixels around an image, from which a crop of its size is cut; 0: none
+    augment.crop_scale = (1.0, 1.0)  # imagenet: share of the image's area that a random crop has, least and most
+    augment.randaugment_count = 0  # RandAugment's operations on an image; 0: none
+    augment.randaugment_magnitude = 9.0  # how strong they are, 0 to 10
+    augment.randaugment_std = 0.0  # standard deviation of the magnitude
+    augment.randaugment_increasing = True  # whether a higher magnitude always changes an image more
+    augment.erasing = 0.0  # probability of erasing a rectangle of an image
+    augment.erasing_noise = True  # fill it with noise; False: with the mean colour
+    augment.events = False  # recordings: mirror half of them; one of roll, rotate, cutout and shear for each
     augment.mixup = 0.0  # alpha of the Beta distribution that mixes two images; 0 turns mixup off
+    augment.cutmix = 0.0  # alpha of the Beta distribution of the area that is cut from another image; 0 turns it off
+    augment.mix_probability = 1.0  # that a batch is mixed at all
+    augment.switch_probability = 0.5  # of cutmix, where both are on
+    augment.mix_off_epoch = 0  # the first epoch, counted from 0, without mixing; 0: mixed to the end
     augment.label_smoothing = 0.1  # share of the label's weight that is spread over all classes
 
     # The network.

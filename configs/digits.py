@@ -3,29 +3,23 @@
     python -m stata_jax.main --config=configs/digits.py
     python -m stata_jax.main --config=configs/digits.py:random
 
-README.md has the time it takes and the accuracies of the variants:
-
-- `stata`, the default: anchor token, timestep-wise ranking, both alignment losses, keep rate 0.2;
-- `dense`: no pruning, no anchor, no alignment: the plain Spikingformer;
-- `random`, `l1`, `ssa`: the same as `stata` but for the metric that ranks the tokens;
-- `shared`: the anchor's scores averaged over time, the same tokens at every timestep (the paper's AT);
-- `baseline`: random tokens, no anchor, no alignment (the first row of the paper's Table 5).
+README.md has the time it takes and the accuracies of the variants, which `configs/variants.py` explains.
 """
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import common, variants
 
-VARIANTS = ("stata", "dense", "random", "l1", "ssa", "shared", "baseline")
+VARIANTS = variants.PRUNING
 
 
-def get_config(variant: str = "stata") -> ConfigDict:
-    """Returns the config of one of `VARIANTS`."""
-    if variant not in VARIANTS:
-        raise ValueError(f"variant {variant!r} is none of {', '.join(VARIANTS)}")
+def get_config(variant: str = "") -> ConfigDict:
+    """Returns the config of a variant: a family, a way to prune, or both."""
+    family, pruning = variants.parse(variant)
     config = common.get_config()
     config.unlock()
-    config.name = "digits" if variant == "stata" else f"digits_{variant}"
+    variants.name(config, "digits", family, pruning)
+    config.model.family = family
 
     config.data.digits.size = 14
     config.data.digits.clutter = 14
@@ -48,15 +42,5 @@ def get_config(variant: str = "stata") -> ConfigDict:
     config.train.learning_rate = 4e-3
     config.train.warmup_epochs = 0.5
 
-    if variant in ("dense", "baseline"):
-        config.sparsity.anchor = False
-        config.align.alpha = config.align.beta = 0.0
-    if variant == "dense":
-        config.sparsity.keep_rate = 1.0
-    if variant in ("random", "l1", "ssa"):
-        config.sparsity.metric = variant
-    if variant == "baseline":
-        config.sparsity.metric = "random"
-    if variant == "shared":
-        config.sparsity.timestep_wise = False
+    variants.prune(config, pruning)
     return config.lock()

@@ -40,7 +40,7 @@ _EXPECTED = {
     int: "a whole number",
     float: "a number",
     str: "a string",
-    tuple: "whole numbers such as (2, 5), or None",
+    tuple: "numbers such as (2, 5), or None",
 }
 
 
@@ -78,7 +78,7 @@ def load(path: str | os.PathLike[str], overrides: Mapping[str, object] | None = 
 def apply_overrides(config: ConfigDict, overrides: Mapping[str, object]) -> ConfigDict:
     """Returns a copy of a config with other values for some of its keys.
 
-    An int may stand for a float. A key whose value is a tuple, given or unset, takes a tuple or list of ints, or None.
+    An int may stand for a float. A key whose value is a tuple, given or unset, takes a tuple or list of numbers, or None.
 
     Args:
       config: the config, which is left as it is.
@@ -100,7 +100,7 @@ def apply_overrides(config: ConfigDict, overrides: Mapping[str, object]) -> Conf
 def parse_overrides(config: ConfigDict, flags: Sequence[str]) -> dict[str, object]:
     """Reads flags `--config.a.b=value` by the types that the keys have in a config.
 
-    Booleans are true, false, 1 or 0; strings stand as they are; tuples are `(2, 5)`, `2,5`, `2` or `None`.
+    Booleans are true, false, 1 or 0; strings stand as they are; tuples are `(2, 5)`, `2,5`, `2`, `()` or `None`.
 
     Args:
       config: the config that the flags override.
@@ -274,7 +274,7 @@ def _parse(text: str, kind: type) -> object:
         return kind(text)
     if kind is tuple:
         value = ast.literal_eval(text.strip())
-        return (value,) if isinstance(value, int) else value
+        return (value,) if isinstance(value, int | float) else value
     return text
 
 
@@ -284,14 +284,17 @@ def _coerce(key: str, value: object, kind: type) -> object:
     def is_whole(item: object) -> bool:
         return isinstance(item, numbers.Integral) and not isinstance(item, bool)
 
+    def is_number(item: object) -> bool:
+        return isinstance(item, numbers.Real) and not isinstance(item, bool)
+
     if kind in (bool, str) and isinstance(value, kind):
         return value
     if kind is int and is_whole(value):
         return int(value)  # type: ignore[call-overload]
-    if kind is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
-        return float(value)
-    if kind is tuple and isinstance(value, tuple | list) and all(is_whole(item) for item in value):
-        return tuple(int(item) for item in value)
+    if kind is float and is_number(value):
+        return float(value)  # type: ignore[arg-type]
+    if kind is tuple and isinstance(value, tuple | list) and all(map(is_number, value)):
+        return tuple(int(item) if is_whole(item) else float(item) for item in value)
     if kind is tuple and value is None:
         return None
     raise ConfigError(f"{key} is {value!r}, but it must be {_EXPECTED.get(kind, f'of type {kind.__name__}')}")

@@ -1,0 +1,27 @@
+"""Cluttered digits as recordings of events: each is moved before a simulated sensor. No download, no GPU.
+
+    python -m stata_jax.main --config=configs/digits_dvs.py
+
+T = 16 frames of equal event count, keep rate 0.2 in both blocks. The recordings are made once, in `data.data_dir`.
+README.md has the time that it takes and the accuracy. The argument is as in `configs/digits.py`.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import digits, variants
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """Returns the config of a variant: a family, a way to prune, or both."""
+    config = digits.get_config(variant)
+    config.unlock()
+    variants.name(config, "digits_dvs", *variants.parse(variant))
+    config.data.source = "digits_dvs"
+    config.data.channels = 2
+    config.data.train_examples = 4096
+    config.data.test_examples = 1000
+    config.data.digits.size = 16
+    config.data.digits.clutter = 2
+    config.model.timesteps = 16
+    config.train.epochs = 6
+    return config.lock()

@@ -1,0 +1,73 @@
+"""ImageNet as in the paper: 224x224 images in 196 patches, T = 4, 310 epochs, batch 128 over eight GPUs.
+
+    python -m stata_jax.main --config=configs/imagenet.py
+    python -m stata_jax.main --config=configs/imagenet.py:spikformer --config.model.dim=512
+
+The argument is a family (spikingformer, spikformer, sdt), a way to prune, or both: `configs/variants.py`. Needs the
+extra `imagenet`, and in `data.manual_dir` the archives `ILSVRC2012_img_train.tar` and `ILSVRC2012_img_val.tar`, or what
+tensorflow-datasets has prepared as `imagenet2012` in `data.data_dir`. Meant for eight GPUs of 24 GB, as in the paper;
+`train.accumulate` makes it fit fewer or smaller ones.
+
+Top-1 in the paper: Spikformer-8-768 74.81 dense, 74.03 with STATA at keep rate 0.2 (random tokens 70.13, SSA 70.45). No
+run of this config has been made here.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common, variants
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """Returns the config of a variant: a family, a way to prune, or both."""
+    family, pruning = variants.parse(variant)
+    config = common.get_config()
+    config.unlock()
+    variants.name(config, "imagenet", family, pruning)
+
+    config.data.source = "imagenet"
+    config.data.image_size = 224
+    config.data.channels = 3
+    config.data.num_classes = 1000
+    config.data.train_examples = config.data.test_examples = 0
+    config.data.mean = (0.485, 0.456, 0.406)
+    config.data.std = (0.229, 0.224, 0.225)
+
+    config.augment.flip = True
+    config.augment.crop_scale = (0.08, 1.0)
+    config.augment.randaugment_count = 2
+    config.augment.randaugment_std = 0.5
+    config.augment.cutmix = 1.0
+    if family == "sdt":
+        config.augment.randaugment_magnitude = 7.0
+        config.augment.mixup = 0.2
+    else:
+        config.augment.mixup = 0.8
+        config.augment.erasing = 0.25
+        config.augment.erasing_noise = False
+
+    config.model.family = family
+    config.model.pooling = "1111"
+    config.model.timesteps = 4
+    config.model.dim, config.model.depth, config.model.heads = 768, 8, 8
+
+    config.train.epochs = 310
+    config.train.cooldown_epochs = 10
+    config.train.schedule_by = "epoch"
+    config.train.batch_size = 128
+    config.train.warmup_epochs = 20.0
+    config.eval.batch_size = 128
+    if family == "sdt":
+        config.train.optimizer = "lamb"
+        config.train.grad_clip = 1.0  # what timm's LAMB does by itself
+        config.train.learning_rate = 1e-3
+        config.train.min_learning_rate = 2e-5
+        config.train.warmup_learning_rate = 1e-5
+        config.train.weight_decay = 0.01
+    else:
+        config.train.learning_rate = 5e-4
+        config.train.min_learning_rate = 1e-5
+        config.train.warmup_learning_rate = 1e-6
+        config.train.weight_decay = 0.05
+
+    variants.prune(config, pruning)
+    return config.lock()
