@@ -1,0 +1,1 @@
+"""TFDS builders that read the published archives without TensorFlow."""
