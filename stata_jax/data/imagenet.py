@@ -1,7 +1,7 @@
 """ImageNet: pictures read, decoded and cropped on the host by grain, ahead of the training step.
 
 The order of an epoch and the crop of each image follow from the seed, the epoch and the place in the order, whatever
-the number of threads, processes or restarts. This module must not import JAX, see `stata_jax.data.jpeg`.
+the number of threads, processes or restarts.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Photographs on the host: decoding, the random resized crop of training and the centre crop of testing.
 
 As timm has them (Wightman, 2019, `timm.data.transforms`): boxes drawn as below, all resizing bicubic by Pillow, after
-the crop. This module must not import JAX: the processes that decode start faster without it.
+the crop.
 """
 
 import io

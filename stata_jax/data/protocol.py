@@ -15,14 +15,15 @@ class Source(Protocol):
     images mean 0 to 255, float32 images 0 to 1; event frames are counts.
 
     In several processes, each source returns the process's own part of every batch.
-
-    Attributes:
-      train_examples: Training images per epoch.
-      test_examples: Test images.
     """
 
-    train_examples: int
-    test_examples: int
+    @property
+    def train_examples(self) -> int:
+        """Training images per epoch."""
+
+    @property
+    def test_examples(self) -> int:
+        """Test images."""
 
     @property
     def num_classes(self) -> int:
