@@ -104,7 +104,10 @@ class Stream:
             self.close()
             self._iterator = self._start(number)
         self._next = None  # if this fails
-        batch: dict[str, np.ndarray] = next(self._iterator)
+        try:
+            batch: dict[str, np.ndarray] = next(self._iterator)
+        except DataError as error:
+            raise DataError(str(error).partition("\n")[0]) from error  # grain adds lines about its traceback
         self._next = number + 1
         return batch
 
