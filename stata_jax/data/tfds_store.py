@@ -5,13 +5,15 @@ in shards. TFDS prepares into a folder `incomplete.*` beside it, which is rename
 """
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from stata_jax.data.protocol import DataError
+from stata_jax.data.tfrecord import TfRecords
 
 _INFO = "dataset_info.json"
-_RANDOM_ACCESS = ("array_record", "parquet")  # what can be read without TensorFlow
+_ARRAY_RECORD, _TFRECORD = "array_record", "tfrecord"  # what can be read
 
 
 def folders(data_dir: str, manual_dir: str) -> tuple[Path, Path]:
@@ -47,16 +49,8 @@ def find(data_dir: Path, name: str) -> Path | None:
     return max(whole, key=lambda path: tuple(map(int, path.name.split("."))), default=None)
 
 
-def readable(folder: Path) -> bool:
-    """Whether a prepared data set is stored in a format that can be read without TensorFlow."""
-    import tensorflow_datasets as tfds
-
-    formats = tfds.builder_from_directory(folder).info.available_file_formats()
-    return any(each.value in _RANDOM_ACCESS for each in formats)
-
-
 def open_split(folder: Path, split: str) -> tuple[Any, int]:
-    """Opens a split of a prepared data set, checking that its files are there.
+    """Opens a split of a prepared data set, checking that all of it is there.
 
     Args:
       folder: As `find` returns it.
@@ -67,17 +61,32 @@ def open_split(folder: Path, split: str) -> tuple[Any, int]:
       classes.
 
     Raises:
-      DataError: If there is no such split, or a file is missing.
+      DataError: If there is no such split, a file is missing or cut short, or only TFDS itself can read the format.
     """
     import tensorflow_datasets as tfds
 
     builder = tfds.builder_from_directory(folder)
     if split not in builder.info.splits:
         raise DataError(f"{folder} has no split {split!r}, only {', '.join(builder.info.splits)}: prepare it again")
-    examples = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-    for path in builder.info.splits[split].filepaths:  # of the format that was chosen
-        if not Path(path).is_file():
+    formats = {each.value for each in builder.info.available_file_formats()}
+    chosen = next((each for each in (_ARRAY_RECORD, _TFRECORD) if each in formats), None)
+    if chosen is None:
+        raise DataError(
+            f"{folder} is stored as {' and '.join(sorted(formats))}: prepare it with TFDS's file_format {_ARRAY_RECORD}"
+        )
+    builder.info.set_file_format(chosen, override=True, override_if_initialized=True)  # of the two, if there are two
+    info = builder.info.splits[split]
+    paths = [Path(path) for path in info.filepaths]
+    for path in paths:
+        if not path.is_file():
             raise DataError(f"{path} is missing: delete {folder}, and the data set is prepared again")
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    if chosen == _ARRAY_RECORD:
+        examples = builder.as_data_source(split, decoders=decoders)
+    else:
+        examples = TfRecords(paths, partial(builder.info.features.deserialize_example_np, decoders=decoders))
+    if len(examples) != info.num_examples:
+        raise DataError(f"{folder} holds {len(examples)} examples in {split} instead of {info.num_examples}")
     return examples, builder.info.features["label"].num_classes
 
 
@@ -117,8 +126,8 @@ def find_or_prepare(official: str, builder_class: Any, data_dir: str, manual_dir
 
     Args:
       official: Name of the data set in TFDS.
-      builder_class: Our builder, see `prepare`, with two class methods: `missing(manual_dir)` says what has to be put
-        there, and `fetch(manual_dir)` gets it or raises a DataError that says so.
+      builder_class: Our builder, see `prepare`; its class method `fetch(manual_dir)` gets the archives that are missing
+        there, or raises a DataError that says what to put there.
       data_dir: See `folders`.
       manual_dir: See `folders`.
 
@@ -130,15 +139,8 @@ def find_or_prepare(official: str, builder_class: Any, data_dir: str, manual_dir
     """
     data, manual = folders(data_dir, manual_dir)
     prepared = find(data, official)
-    if prepared is not None and readable(prepared):
+    if prepared is not None:
         return prepared
     if not find(data, builder_class.name):
-        missing = builder_class.missing(manual)
-        if prepared is not None and missing:
-            raise DataError(
-                f"{prepared} is stored as tfrecord, which only TensorFlow reads: install tensorflow and run `tfds "
-                f"convert_format --dataset_version_dir={prepared} --out_file_format=array_record` once, or put "
-                f"{missing} into {manual}"
-            )
         builder_class.fetch(manual)
     return prepare(builder_class, data, manual)

@@ -12,6 +12,7 @@ import pytest
 import tensorflow_datasets as tfds
 from cifar_files import binary_files, joined, python_files, random_batches, tar_gz, write_cifar10
 from PIL import Image
+from tfds_files import as_tfrecord
 
 from stata_jax.data.builders import cifar as builders
 from stata_jax.data.cifar import open_cifar
@@ -209,19 +210,22 @@ def test_what_tfds_has_prepared_is_used_as_it_is(tmp_path):
     assert not (tmp_path / "stata_cifar10").exists()
 
 
-def test_tfrecords_need_tensorflow_or_the_archive(tmp_path):
-    prepare_official(tmp_path)
-    folder = tmp_path / "cifar10" / "3.0.2"
-    info = (folder / "dataset_info.json").read_text()
-    (folder / "dataset_info.json").write_text(info.replace("array_record", "tfrecord"))
-    for shard in folder.glob("*array_record*"):
-        shard.rename(str(shard).replace("array_record", "tfrecord"))
-    with pytest.raises(DataError) as caught:
-        open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
-    assert f"{folder} is stored as tfrecord, which only TensorFlow reads: install tensorflow" in str(caught.value)
-    assert f"or put cifar-10-python.tar.gz or cifar-10-binary.tar.gz from {builders.PAGE} into" in str(caught.value)
-    batches = write_cifar10(manual(tmp_path))
-    assert_holds(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS), batches)
+def test_what_tfds_has_prepared_as_tfrecord_is_used_too(tmp_path):
+    batches = prepare_official(tmp_path)
+    as_tfrecord(tmp_path / "cifar10" / "3.0.2")
+    images, _ = whole_test_set(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS))
+    assert {image.tobytes() for image in images} == {image.tobytes() for image in joined(batches, "test")[0]}
+    assert "tensorflow" not in sys.modules
+
+
+def test_data_that_tfds_has_converted_is_used(tmp_path):
+    batches = prepare_official(tmp_path)
+    path = tmp_path / "cifar10" / "3.0.2" / "dataset_info.json"
+    converted = '"alternativeFileFormats": ["array_record"], "fileFormat": "tfrecord"'
+    path.write_text(path.read_text().replace('"fileFormat": "array_record"', converted))
+    assert "alternative" in path.read_text()
+    images, _ = whole_test_set(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS))
+    assert {image.tobytes() for image in images} == {image.tobytes() for image in joined(batches, "test")[0]}
 
 
 def test_there_are_two_of_them(tmp_path):

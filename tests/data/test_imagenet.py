@@ -9,6 +9,7 @@ import pytest
 import tensorflow_datasets as tfds
 from imagenet_files import IDS, picture, train_files, validation_files, write_imagenet
 from PIL import Image
+from tfds_files import as_tfrecord
 
 from stata_jax.data import jpeg
 from stata_jax.data.builders.imagenet import class_ids, validation_ids
@@ -215,7 +216,9 @@ class Official(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 def test_what_tfds_has_prepared_is_used_and_a_damaged_picture_in_it_is_named(tmp_path):
     Official(data_dir=tmp_path, file_format="array_record").download_and_prepare()
-    for workers in (0, 1):
+    for workers in (0, 1):  # in processes, read as tfrecord
+        if workers:
+            as_tfrecord(tmp_path / "imagenet2012" / "5.1.0")
         source = make(tmp_path, workers=workers)
         labels = [source.test_batch(step)["label"] for step in range(2)]
         assert sorted(np.concatenate(labels)) == list(range(600, 608))

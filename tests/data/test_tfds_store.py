@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow_datasets as tfds
+from tfds_files import as_tfrecord, replace_format, tfrecord
 
 from stata_jax.data.protocol import DataError
 from stata_jax.data.tfds_store import find, folders, open_split, prepare
@@ -56,6 +57,30 @@ def test_examples_come_with_the_bytes_of_their_picture(tmp_path):
     assert {example["label"]: example["image"] for example in examples} == {0: b"picture", 1: b"picture"}
     with pytest.raises(DataError, match=f"{folder} has no split 'test', only train"):
         open_split(folder, "test")
+
+
+def test_tfrecords_are_read_as_well(tmp_path):
+    folder = prepare(Tiny, tmp_path, tmp_path)
+    before, _ = open_split(folder, "train")
+    stored = list(before)
+    as_tfrecord(folder)
+    examples, classes = open_split(folder, "train")
+    assert classes == 3 and list(examples) == stored
+
+
+def test_what_was_cut_between_two_examples_is_not_used(tmp_path):
+    folder = prepare(Tiny, tmp_path, tmp_path)
+    as_tfrecord(folder)
+    next(folder.glob("*.tfrecord*")).write_bytes(tfrecord([b"x"]))
+    with pytest.raises(DataError, match=f"{folder} holds 1 examples in train instead of 2"):
+        open_split(folder, "train")
+
+
+def test_another_format_is_explained(tmp_path):
+    folder = prepare(Tiny, tmp_path, tmp_path)
+    replace_format(folder, "riegeli")
+    with pytest.raises(DataError, match=f"{folder} is stored as riegeli: prepare it with TFDS's file_format array_r"):
+        open_split(folder, "train")
 
 
 def test_an_error_of_the_system_is_told_and_leaves_nothing(tmp_path, monkeypatch):

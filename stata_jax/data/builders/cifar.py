@@ -164,23 +164,19 @@ class _Cifar(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: 
         return next(filter(Path.is_file, paths), None)
 
     @classmethod
-    def missing(cls, manual_dir: Path) -> str:
-        """What has to be put into the folder, empty if it is there."""
-        return "" if cls.archive(manual_dir) else f"{' or '.join(cls.LAYOUT.archives)} from {PAGE}"
-
-    @classmethod
     def fetch(cls, manual_dir: Path) -> None:
         """Downloads the archive where it is missing.
 
         Raises:
           DataError: If that is not possible.
         """
-        if missing := cls.missing(manual_dir):
+        if cls.archive(manual_dir) is None:
             name = cls.LAYOUT.archives[0]
             try:
                 fetch(_URL + name, manual_dir / name, md5=cls.LAYOUT.md5)
             except DataError as error:
-                raise DataError(f"{error}: put {missing} into {manual_dir}") from error
+                names = " or ".join(cls.LAYOUT.archives)
+                raise DataError(f"{error}: put {names} from {PAGE} into {manual_dir}") from error
 
     def _info(self) -> Any:
         features = {

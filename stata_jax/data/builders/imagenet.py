@@ -82,16 +82,14 @@ class StataImagenet2012(tfds.core.GeneratorBasedBuilder, skip_registration=True)
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"{TRAIN} and {VALIDATION} of {PAGE}"
 
     @classmethod
-    def missing(cls, manual_dir: Path) -> str:
-        """What has to be put into the folder, empty if it is there."""
-        names = [name for name in (TRAIN, VALIDATION) if not (manual_dir / name).is_file()]
-        return f"{' and '.join(names)} from {PAGE}, where one has to register," if names else ""
-
-    @classmethod
     def fetch(cls, manual_dir: Path) -> None:
         """Raises a DataError where an archive is missing: only a registered user can download it."""
-        if missing := cls.missing(manual_dir):
-            raise DataError(f"ImageNet is not there: put {missing} into {manual_dir}")
+        missing = [name for name in (TRAIN, VALIDATION) if not (manual_dir / name).is_file()]
+        if missing:
+            raise DataError(
+                f"ImageNet is not there: put {' and '.join(missing)} from {PAGE}, where one has to register, into "
+                f"{manual_dir}"
+            )
 
     def _info(self) -> Any:
         features = {
