@@ -2,6 +2,7 @@
 
 import io
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,28 @@ def test_a_restart_in_the_middle_of_an_epoch_and_any_other_order_give_the_same(f
         assert_equal(fresh.train_batch(*divmod(number, 3)), going[number])
         fresh.test_batch(0)
     assert_equal(fresh.test_batch(1), make(folder).test_batch(1))
+
+
+def test_threads_end_with_the_test_set_and_when_the_source_is_closed(folder):
+    def started_by(call) -> list[threading.Thread]:
+        before = set(threading.enumerate())
+        call()
+        return [thread for thread in threading.enumerate() if thread not in before]
+
+    def assert_end(threads: list[threading.Thread]) -> None:
+        assert threads
+        for thread in threads:
+            thread.join(timeout=20)
+            assert not thread.is_alive()
+
+    source = make(folder)
+    threads = started_by(lambda: source.test_batch(0))
+    source.test_batch(1)
+    assert_end(threads)
+    threads = started_by(lambda: source.train_batch(0, 0))
+    source.close()
+    assert_end(threads)
+    assert_equal(source.train_batch(0, 0), make(folder).train_batch(0, 0))
 
 
 def test_processes_share_the_batches(folder):

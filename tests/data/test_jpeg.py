@@ -64,6 +64,12 @@ def test_where_no_box_fits_the_largest_one_in_the_middle_is_taken(size, box):
     assert jpeg.random_crop_box(draws, *size, scale=(0.5, 1.0), ratio=RATIO) == box
 
 
+def test_a_single_pixel_is_its_own_crop():
+    random = np.random.default_rng(0)
+    boxes = {jpeg.random_crop_box(random, 1, 1, scale=(0.08, 1), ratio=RATIO) for _ in range(100)}
+    assert boxes == {(0, 0, 1, 1)}
+
+
 def test_boxes_lie_inside_and_are_distributed_as_asked():
     random = np.random.default_rng(0)
     boxes = [jpeg.random_crop_box(random, 400, 400, scale=(0.1, 0.4), ratio=RATIO) for _ in range(4000)]
