@@ -1,1 +1,1 @@
-"""TensorFlow Datasets builders of the published event data sets; they work without TensorFlow."""
+"""Builders of tensorflow-datasets that read the published files; they work without TensorFlow."""

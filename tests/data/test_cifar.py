@@ -1,0 +1,233 @@
+"""From an archive to batches: prepared once, read back exactly, and never half."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from cifar_files import binary_files, joined, python_files, random_batches, tar_gz, write_cifar10
+from PIL import Image
+from tfds_files import as_tfrecord
+
+from stata_jax.data.builders import cifar as builders
+from stata_jax.data.cifar import open_cifar
+from stata_jax.data.protocol import DataError, Source
+
+OPTIONS = {"manual_dir": "", "batch_size": 4, "eval_batch_size": 3, "seed": 0}
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    monkeypatch.setattr(builders, "_URL", "file:///no/such/folder/")
+
+
+def manual(folder: Path) -> Path:
+    return folder / "downloads" / "manual"
+
+
+def whole_test_set(source) -> tuple[np.ndarray, np.ndarray]:
+    """All test images and labels."""
+    batches = [source.test_batch(step) for step in range(source.test_steps)]
+    whole = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    return whole["image"][whole["mask"]], whole["label"][whole["mask"]]
+
+
+def assert_holds(source, batches: dict[str, tuple]) -> None:
+    """The source has the images of the batches: the test ones in order, the training ones in any."""
+    images, labels = whole_test_set(source)
+    for found, expected in zip((images, labels), joined(batches, "test"), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    images, labels = joined(batches, "train")
+    known = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
+    shown = [source.train_batch(0, step) for step in range(source.steps_per_epoch)]
+    for batch in shown:
+        assert [known[np.asarray(image).tobytes()] for image in batch["image"]] == batch["label"].tolist()
+    assert len({np.asarray(image).tobytes() for batch in shown for image in batch["image"]}) == len(labels)
+
+
+def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file below the folder, with its time."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def test_cifar10_is_prepared_once_and_read_back_exactly(tmp_path):
+    batches = write_cifar10(manual(tmp_path))
+    source = open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
+    assert isinstance(source, Source)
+    assert (source.train_examples, source.test_examples, source.num_classes) == (20, 7, 10)
+    assert source.image_shape == (32, 32, 3)
+    assert_holds(source, batches)
+    before = contents(tmp_path / "stata_cifar10")
+    (manual(tmp_path) / "cifar-10-python.tar.gz").unlink()  # no longer needed
+    assert_holds(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS), batches)
+    assert contents(tmp_path / "stata_cifar10") == before
+    assert "tensorflow" not in sys.modules
+
+
+def test_cifar100_has_the_fine_labels(tmp_path):
+    batches = random_batches(("train", "test"), (8, 5), 100)
+    path = tmp_path / "archives" / "cifar-100-binary.tar.gz"
+    tar_gz(path, binary_files(batches, folder="cifar-100-binary", classes=100))
+    options = OPTIONS | {"manual_dir": str(path.parent)}
+    source = open_cifar("cifar100", data_dir=str(tmp_path / "data"), **options)
+    assert source.num_classes == 100
+    assert_holds(source, batches)
+
+
+def test_fewer_examples_than_there_are(tmp_path):
+    batches = write_cifar10(manual(tmp_path))
+    source = open_cifar("cifar10", data_dir=str(tmp_path), train_examples=8, test_examples=3, **OPTIONS)
+    assert (source.train_examples, source.test_examples, source.steps_per_epoch) == (8, 3, 2)
+    np.testing.assert_array_equal(whole_test_set(source)[0], joined(batches, "test")[0][[0, 2, 4]])
+    with pytest.raises(DataError, match=r"data.train_examples is 21, but the data set has 20 of them"):
+        open_cifar("cifar10", data_dir=str(tmp_path), train_examples=21, **OPTIONS)
+
+
+def test_a_missing_archive_is_explained(tmp_path):
+    with pytest.raises(DataError) as caught:
+        open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
+    wanted = (
+        "put cifar-10-python.tar.gz or cifar-10-binary.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html into"
+    )
+    assert f"{wanted} {manual(tmp_path)}" in str(caught.value)
+    assert "file:///no/such/folder/cifar-10-python.tar.gz could not be downloaded" in str(caught.value)
+
+
+def test_a_download_with_another_checksum_is_not_used(tmp_path, monkeypatch):
+    batches = write_cifar10(tmp_path / "server")
+    monkeypatch.setattr(builders, "_URL", f"{(tmp_path / 'server').as_uri()}/")
+    with pytest.raises(DataError, match="instead of the published c58f30108f718f92721af3b95e74349a"):
+        open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
+    assert not contents(manual(tmp_path))
+    md5 = hashlib.md5((tmp_path / "server" / "cifar-10-python.tar.gz").read_bytes()).hexdigest()
+    layout = builders.CIFAR10
+    monkeypatch.setattr(builders.StataCifar10, "LAYOUT", type(layout)(**(vars(layout) | {"md5": md5})))
+    assert_holds(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS), batches)
+
+
+def test_a_truncated_archive_leaves_nothing_and_a_good_one_then_works(tmp_path):
+    batches = write_cifar10(manual(tmp_path))
+    path = manual(tmp_path) / "cifar-10-python.tar.gz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=f"{path} is truncated or damaged"):
+        open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
+    assert not contents(tmp_path / "stata_cifar10")
+    path.write_bytes(whole)
+    assert_holds(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS), batches)
+
+
+KILLED = """
+import os, signal, sys
+from stata_jax.data.builders import cifar
+from stata_jax.data.cifar import open_cifar
+
+def image_of(array):
+    if not array.any():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(array)
+
+real, cifar.Image.fromarray = cifar.Image.fromarray, image_of
+open_cifar("cifar10", data_dir=sys.argv[1], manual_dir="", batch_size=4, eval_batch_size=3, seed=0)
+"""
+
+
+def test_a_killed_preparation_is_done_again(tmp_path):
+    batches = write_cifar10(manual(tmp_path))
+    batches["data_batch_4"][0][1] = 0
+    tar_gz(manual(tmp_path) / "cifar-10-python.tar.gz", python_files(batches, folder="x", classes=10))
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], env=environment, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert [path.name.split(".")[0] for path in (tmp_path / "stata_cifar10").iterdir()] == ["incomplete"]
+    assert_holds(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS), batches)
+
+
+def test_prepared_data_that_was_damaged_is_not_used(tmp_path):
+    write_cifar10(manual(tmp_path))
+    open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
+    folder = tmp_path / "stata_cifar10" / "1.0.0"
+    shard = next(folder.glob("*train*"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=f"train split of {folder} cannot be read"):
+        open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
+    shard.unlink()
+    with pytest.raises(DataError, match=f"{shard} is missing: delete {folder}"):
+        open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
+    (folder / "dataset_info.json").unlink()
+    with pytest.raises(DataError, match=f"{folder} is not a whole prepared data set"):
+        open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
+
+
+class Official(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Stands in for TFDS's own builder, which needs TensorFlow: the same name, version and features."""
+
+    name = "cifar10"
+    VERSION = tfds.core.Version("3.0.2")
+    batches: dict[str, tuple]
+
+    def _info(self):
+        features = {
+            "id": tfds.features.Text(),
+            "image": tfds.features.Image(shape=(32, 32, 3)),
+            "label": tfds.features.ClassLabel(num_classes=10),
+        }
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+        return {split: self._generate_examples(split) for split in ("train", "test")}
+
+    def _generate_examples(self, split):
+        for i, (image, label) in enumerate(zip(*joined(self.batches, split), strict=True)):
+            yield i, {"id": f"{split}_{i}", "image": Image.fromarray(image), "label": label}
+
+
+def prepare_official(folder: Path) -> dict[str, tuple]:
+    batches = random_batches(("data_batch_1", "test_batch"), (20, 6), 10, seed=5)
+    builder = Official(data_dir=folder, file_format="array_record")
+    builder.batches = batches
+    builder.download_and_prepare()
+    return batches
+
+
+def test_what_tfds_has_prepared_is_used_as_it_is(tmp_path):
+    write_cifar10(manual(tmp_path))  # other images, which nobody should look at
+    batches = prepare_official(tmp_path)
+    before = contents(tmp_path / "cifar10")
+    source = open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
+    assert (source.train_examples, source.test_examples) == (20, 6)
+    images, labels = whole_test_set(source)  # TFDS has shuffled them
+    expected = {image.tobytes(): label for image, label in zip(*joined(batches, "test"), strict=True)}
+    assert {image.tobytes(): label for image, label in zip(images, labels, strict=True)} == expected
+    assert contents(tmp_path / "cifar10") == before
+    assert not (tmp_path / "stata_cifar10").exists()
+
+
+def test_what_tfds_has_prepared_as_tfrecord_is_used_too(tmp_path):
+    batches = prepare_official(tmp_path)
+    as_tfrecord(tmp_path / "cifar10" / "3.0.2")
+    images, _ = whole_test_set(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS))
+    assert {image.tobytes() for image in images} == {image.tobytes() for image in joined(batches, "test")[0]}
+    assert "tensorflow" not in sys.modules
+
+
+def test_data_that_tfds_has_converted_is_used(tmp_path):
+    batches = prepare_official(tmp_path)
+    path = tmp_path / "cifar10" / "3.0.2" / "dataset_info.json"
+    converted = '"alternativeFileFormats": ["array_record"], "fileFormat": "tfrecord"'
+    path.write_text(path.read_text().replace('"fileFormat": "array_record"', converted))
+    assert "alternative" in path.read_text()
+    images, _ = whole_test_set(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS))
+    assert {image.tobytes() for image in images} == {image.tobytes() for image in joined(batches, "test")[0]}
+
+
+def test_there_are_two_of_them(tmp_path):
+    with pytest.raises(ValueError, match="there is no 'cifar11', only cifar10 and cifar100"):
+        open_cifar("cifar11", data_dir=str(tmp_path), **OPTIONS)
