@@ -77,19 +77,20 @@ def prepare(settings: ConfigDict, mode: str) -> tuple[Callable[[], Any], dict[st
     from stata_jax.analysis.profiling import compiler_account
     from stata_jax.training import parallel
     from stata_jax.training.compilation import compile_program
-    from stata_jax.training.state import create_state
+    from stata_jax.training.state import create_state, time_major, weights
 
     data, batch_size = settings.data, settings.train.batch_size
-    shape: tuple[int, ...] = (batch_size, data.image_size, data.image_size, data.channels)
+    shape: tuple[int, ...] = (data.image_size, data.image_size, data.channels)
     if data.channels == 2:  # a recording
         shape = (settings.model.timesteps, *shape)
+    shape = (batch_size, *shape)
     images = jax.random.uniform(jax.random.key(1), shape, jnp.float32)
     optimizer, _ = build.optimizer(settings, steps_per_epoch=1)
     template = jax.ShapeDtypeStruct(shape, jnp.float32)
     state = create_state(build.model(settings), optimizer, template, key=jax.random.key(0))
     if mode == "infer":
         model = build.model(settings)
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        variables, images = weights(state), time_major(images)
         program = jax.jit(lambda variables, images: model.apply(variables, images)[0])
         begin = time.perf_counter()
         infer = compile_program(program.lower(variables, images))
@@ -100,7 +101,7 @@ def prepare(settings: ConfigDict, mode: str) -> tuple[Callable[[], Any], dict[st
 
     label = jax.random.randint(jax.random.key(2), (batch_size,), 0, data.num_classes)
     batch = parallel.shard({"image": images, "label": label})
-    mapped = parallel.on_all_devices(build.step(settings, optimizer), donate=(0,))
+    mapped = parallel.on_all_devices(build.step(settings, optimizer, steps_per_epoch=1), donate=(0,))
     held = [parallel.replicate(state)]
     key = jax.random.key(3)
     begin = time.perf_counter()

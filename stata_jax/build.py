@@ -9,16 +9,17 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from stata_jax.build_data import augment, augment_options, image_shape, model_input, prepare, source
 from stata_jax.config_check import ConfigError
-from stata_jax.data.augment import mixup, smooth_one_hot
-from stata_jax.data.source import DigitsSource, make_source
 from stata_jax.models.registry import FAMILIES
 from stata_jax.models.transformer import SpikingTransformer
 from stata_jax.sparsity.placement import align_positions, prune_positions
 from stata_jax.training import optimizer as optimizers
 from stata_jax.training.losses import stata_loss
 from stata_jax.training.parallel import AXIS
-from stata_jax.training.step import Augment, Objective, Prepare, eval_step, train_step
+from stata_jax.training.step import Objective, eval_step, train_step
+
+__all__ = ["augment_options", "image_shape", "model_input", "source"]  # of build_data
 
 
 def placement(config: ConfigDict) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
@@ -71,24 +72,6 @@ def model(config: ConfigDict, *, axis_name: str | None = None) -> SpikingTransfo
     )
 
 
-def source(config: ConfigDict) -> DigitsSource:
-    """The data.
-
-    Raises:
-      ConfigError: If the config names none.
-    """
-    data = config.data.to_dict()
-    digits = data.pop("digits")
-    if data.pop("source") == "none":
-        raise ConfigError(
-            "data.source is 'none', so there are no images (a converted checkpoint brings none): name a source, for "
-            "example --config.data.source=digits"
-        )
-    return make_source(
-        **data, **digits, batch_size=config.train.batch_size, eval_batch_size=config.eval.batch_size, seed=config.seed
-    )
-
-
 def objective(config: ConfigDict) -> Objective:
     """The training loss, Eq. 12."""
     align = config.align
@@ -111,33 +94,14 @@ def objective(config: ConfigDict) -> Objective:
     )
 
 
-def augment(config: ConfigDict) -> Augment:
-    """What makes a training batch of what the source gives."""
-    num_classes, options = config.data.num_classes, config.augment
-    smoothing, alpha = options.label_smoothing, options.mixup
-
-    def smooth_and_mix(
-        key: jax.Array, images: jax.Array, labels: jax.Array, step: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        targets = smooth_one_hot(labels, num_classes=num_classes, smoothing=smoothing)
-        return mixup(key, images, targets, alpha=alpha)
-
-    return smooth_and_mix
-
-
-def prepare(config: ConfigDict) -> Prepare:
-    """What makes a test batch of what the source gives: nothing is needed, the digits are floating."""
-    return lambda images: images
-
-
-def step(config: ConfigDict, optimizer: optax.GradientTransformation) -> Callable[..., Any]:
+def step(config: ConfigDict, optimizer: optax.GradientTransformation, *, steps_per_epoch: int) -> Callable[..., Any]:
     """The per-device training step, a function of state, batch and key."""
     return functools.partial(
         train_step,
         model=model(config, axis_name=AXIS),
         optimizer=optimizer,
         objective=objective(config),
-        augment=augment(config),
+        augment=augment(config, steps_per_epoch=steps_per_epoch),
         axis_name=AXIS,
         accumulate=config.train.accumulate,
         ema_decay=config.train.ema_decay,

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from stata_jax import config
 from stata_jax.config_check import ConfigError
+from stata_jax.data.protocol import DataError
 from stata_jax.training.memory import keep_memory
 
 EXIT_ERROR = 2  # a mistake of the user's
@@ -114,7 +115,7 @@ def load_config(path: str, overrides: Sequence[str]) -> ConfigDict:
 
 
 def run(program: Callable[[Sequence[str]], object], argv: Sequence[str] | None, *, interrupted: str) -> int:
-    """Runs a program on a command line; a ConfigError or Ctrl-C becomes one line on stderr.
+    """Runs a program on a command line; an error of config or data, or Ctrl-C, becomes one line on stderr.
 
     Args:
       program: takes the command line; its return value is dropped.
@@ -122,12 +123,12 @@ def run(program: Callable[[Sequence[str]], object], argv: Sequence[str] | None, 
       interrupted: what to print after Ctrl-C.
 
     Returns:
-      The exit code: 0, 2 after a ConfigError, 130 after Ctrl-C. Other exceptions are bugs and pass through.
+      The exit code: 0, 2 after such an error, 130 after Ctrl-C. Other exceptions are bugs and pass through.
     """
     keep_memory()  # works best before JAX is imported
     try:
         program(sys.argv[1:] if argv is None else argv)
-    except ConfigError as error:
+    except (ConfigError, DataError) as error:
         print("error:", *str(error).split(), file=sys.stderr)
         return EXIT_ERROR
     except KeyboardInterrupt:

@@ -78,7 +78,8 @@ def load(path: str | os.PathLike[str], overrides: Mapping[str, object] | None = 
 def apply_overrides(config: ConfigDict, overrides: Mapping[str, object]) -> ConfigDict:
     """Returns a copy of a config with other values for some of its keys.
 
-    An int may stand for a float. A key whose value is a tuple, given or unset, takes a tuple or list of numbers, or None.
+    An int may stand for a float. A key whose value is a tuple, given or unset, takes a tuple or list of numbers, or
+    None.
 
     Args:
       config: the config, which is left as it is.

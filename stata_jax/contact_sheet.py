@@ -41,7 +41,7 @@ def draw(settings: ConfigDict, output: pathlib.Path, *, epoch: int = 0) -> str:
     from stata_jax.data.pipeline import augment
 
     source = build.source(settings)
-    options = build.augment_options(settings, steps_per_epoch=source.steps_per_epoch)  # type: ignore[attr-defined]
+    options = build.augment_options(settings, steps_per_epoch=source.steps_per_epoch)
     batch = source.train_batch(epoch, 0)
     shown = _RECORDINGS if len(source.image_shape) == 4 else _IMAGES
     key = jax.random.fold_in(jax.random.key(settings.seed), epoch)

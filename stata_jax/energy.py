@@ -50,18 +50,20 @@ def measure(
     from stata_jax.analysis.rates import mean_rates
     from stata_jax.evaluate import check_fit
     from stata_jax.training import compilation
+    from stata_jax.training.state import time_major
 
     compilation.prepare()
     source, model = build.source(settings), build.model(settings)
-    images = jax.ShapeDtypeStruct((1, *source.image_shape), jnp.float32)
+    as_input = jax.jit(build.model_input(settings))
+    images = jax.eval_shape(time_major, jax.ShapeDtypeStruct((1, *build.image_shape(settings)), jnp.float32))
     variables, at = reuse.read_variables(workdir, step=step)
     check_fit(variables, jax.eval_shape(model.init, jax.random.key(0), images))
     models = {"as trained": model}
     if model.anchor or model.prune_at:
         models["dense"] = model.clone(anchor=False, keep_rate=1.0, prune_at=())
-    counts = {}
+    counts, steps = {}, range(source.test_steps)
     for name, each in models.items():
-        batches = (source.test_batch(i) for i in range(source.test_steps))
+        batches = (batch | {"image": as_input(batch["image"])} for batch in map(source.test_batch, steps))
         rates = mean_rates(each, variables, batches, key=jax.random.key(settings.seed))
         sizes = model_sizes(each, images.shape)
         counts[name] = _summary(layer_operations(rates, **sizes)) | {

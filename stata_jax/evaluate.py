@@ -41,7 +41,7 @@ def evaluate(
     build.check_devices(settings, parts=("eval",))
     compilation.prepare()
     source = build.source(settings)
-    images = jax.ShapeDtypeStruct((1, *source.image_shape), jnp.float32)
+    images = jax.ShapeDtypeStruct((1, *build.image_shape(settings)), jnp.float32)
     wanted = jax.eval_shape(lambda x: build.model(settings).init(jax.random.key(0), time_major(x)), images)
     variables, at = reuse.read_variables(workdir, step=step)
     check_fit(variables, wanted)

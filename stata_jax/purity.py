@@ -31,7 +31,7 @@ def measure(settings: ConfigDict) -> list[Any]:
     from stata_jax.analysis.purity import matrix_products
 
     model = build.model(settings)
-    images = build.source(settings).train_batch(0, 0)["image"][:_IMAGES]
+    images = build.model_input(settings)(build.source(settings).train_batch(0, 0)["image"][:_IMAGES])
     variables = jax.jit(model.init)(jax.random.key(settings.seed), images)
 
     def logits(variables: Any, images: jax.Array) -> jax.Array:

@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 from stata_jax import build
 from stata_jax.analysis.operations import count_macs, tokens_per_block
 from stata_jax.analysis.pictures import draw_tokens
-from stata_jax.data.source import DigitsSource
+from stata_jax.analysis.sheets import still_pictures
+from stata_jax.data.protocol import Source
 from stata_jax.training.state import TrainState, weights
 
 _PICTURED = 8  # test images in the picture of kept tokens
@@ -110,30 +111,29 @@ def summarise(
     }
 
 
-def draw(settings: ConfigDict, source: DigitsSource, state: TrainState, path: pathlib.Path) -> None:
+def draw(settings: ConfigDict, source: Source, state: TrainState, path: pathlib.Path) -> None:
     """Draws which tokens each timestep of each pruning block keeps of some test images."""
     if not build.placement(settings)[0]:
         return
     batch = source.test_batch(0)
     images = batch["image"][:_PICTURED]
-    visible = images if images.shape[-1] == 3 else images[..., :1]
-    model = build.model(settings)
+    model, as_input = build.model(settings), build.model_input(settings)
 
     @jax.jit
     def look(variables: Any, images: jax.Array) -> tuple[jax.Array, dict[int, jax.Array]]:
-        logits, aux = model.apply(variables, images)
+        logits, aux = model.apply(variables, as_input(images))
         return logits.argmax(-1), aux["positions"]
 
     predictions, positions = jax.device_get(look(weights(state), images))
     draw_tokens(
         path,
-        np.asarray(visible),
+        still_pictures(np.asarray(images)),
         [(block, kept) for block, kept in sorted(positions.items())],
         grid=(_grid(settings), _grid(settings)),
         labels=np.asarray(batch["label"][:_PICTURED]),
         predictions=predictions,
-        corners=np.asarray(batch["corner"][:_PICTURED]),
-        digit_size=settings.data.digits.size,
+        corners=np.asarray(batch["corner"][:_PICTURED]) if "corner" in batch else None,
+        digit_size=settings.data.digits.size if "corner" in batch else None,
         title=f"{settings.name}: tokens kept",
     )
 

@@ -78,13 +78,15 @@ class _Run:
         self.total_steps = settings.train.epochs * self.source.steps_per_epoch
         self.optimizer, self.schedule = build.optimizer(settings, steps_per_epoch=self.source.steps_per_epoch)
         self.key = jax.random.key(settings.seed)
-        self.train_step = parallel.on_all_devices(build.step(settings, self.optimizer), donate=(0,))
+        self.train_step = parallel.on_all_devices(
+            build.step(settings, self.optimizer, steps_per_epoch=self.source.steps_per_epoch), donate=(0,)
+        )
         self.test_step = parallel.on_all_devices(build.test_step(settings))
         self.averaged = settings.train.ema_decay > 0
 
     def fresh_state(self) -> TrainState:
         """The state before the first step."""
-        images = jax.ShapeDtypeStruct((1, *self.source.image_shape), jnp.float32)
+        images = jax.ShapeDtypeStruct((1, *build.image_shape(self.settings)), jnp.float32)
         key = jax.random.fold_in(self.key, 2**31)  # away from the keys that the steps fold in
         return create_state(build.model(self.settings), self.optimizer, images, key=key, ema=self.averaged)
 

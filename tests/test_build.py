@@ -1,6 +1,7 @@
 """From config to parts."""
 
 import dataclasses
+import itertools
 import pathlib
 
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import common, digits
+from configs import common, digits, variants
 from stata_jax import build, config
 
 
@@ -76,14 +77,14 @@ def test_model_takes_the_lean_mode(lean):
 
 def test_step_takes_accumulation_and_averaging():
     settings = config.apply_overrides(common.get_config(), {"train.accumulate": 3, "train.ema_decay": 0.5})
-    options = build.step(settings, build.optimizer(settings, steps_per_epoch=1)[0]).keywords
+    options = build.step(settings, build.optimizer(settings, steps_per_epoch=1)[0], steps_per_epoch=1).keywords
     assert (options["accumulate"], options["ema_decay"]) == (3, 0.5)
 
 
 def test_augment_smooths_and_mixes():
     settings = config.apply_overrides(common.get_config(), {"augment.mixup": 0.5, "augment.label_smoothing": 0.2})
     images, labels = jnp.arange(4, dtype=jnp.float32).reshape(4, 1, 1, 1), jnp.asarray([0, 1, 2, 3])
-    mixed, targets = build.augment(settings)(jax.random.key(0), images, labels, jnp.int32(0))
+    mixed, targets = build.augment(settings, steps_per_epoch=1)(jax.random.key(0), images, labels, jnp.int32(0))
     share = float(mixed[0, 0, 0, 0]) / 3  # of the partner in the mirrored place
     assert 0 < share < 1
     hard = 0.8 * np.eye(10)[:4] + 0.02
@@ -160,5 +161,15 @@ def test_variants_differ_in_what_they_say():
 
 def test_every_config_file_is_possible():
     folder = pathlib.Path(common.__file__).parent
-    for path in sorted(folder.glob("*.py")):
+    paths = sorted(set(folder.glob("*.py")) - {folder / "variants.py"})
+    assert len(paths) == 8
+    for path in paths:
         config.check(config.load(path))
+    for path in set(paths) - {folder / "common.py"}:
+        for family, pruning in itertools.product(variants.FAMILIES, variants.PRUNING):
+            settings = config.load(f"{path}:{family}-{pruning}")
+            config.check(settings)
+            assert settings.model.family == family
+            assert (settings.sparsity.keep_rate == 1) == (pruning == "dense")
+            words = [word for word in (family, pruning) if word not in ("spikingformer", "stata")]
+            assert settings.name == "_".join([path.stem, *words])

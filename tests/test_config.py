@@ -135,9 +135,9 @@ def test_override(base, key, value, expected):
         ("model.tau", True, "a number"),
         ("sparsity.anchor", 1, "true or false"),
         ("name", 3, "a string"),
-        ("sparsity.prune_at", (1.0,), "whole numbers"),
-        ("sparsity.prune_at", (True,), "whole numbers"),
-        ("sparsity.prune_at", 2, "whole numbers"),
+        ("data.mean", ("a",), "numbers"),
+        ("sparsity.prune_at", (True,), "numbers"),
+        ("sparsity.prune_at", 2, "numbers"),
     ],
 )
 def test_override_of_the_wrong_type(base, key, value, expected):
@@ -181,6 +181,8 @@ def test_override_of_an_unknown_key(base, key, said):
         ("sparsity.prune_at=[2]", (2,)),
         ("sparsity.prune_at=2", (2,)),
         ("sparsity.prune_at=()", ()),
+        ("data.mean=(0.5,1)", (0.5, 1)),
+        ("data.mean=0.5", (0.5,)),
         ("sparsity.prune_at=None", None),
     ],
 )

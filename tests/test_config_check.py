@@ -67,6 +67,26 @@ IMPOSSIBLE = [
     ("sparsity.keep_rate", math.nan, "above 0 and at most 1"),
     ("sparsity.metric", "ancor", "anchor, ssa, l1, random"),
     ("sparsity.slots", "x", "sorted, stable"),
+    ("sparsity.prune_at", (1.0,), "increasing order"),
+    ("data.mean", (0.5, 0.5), "each of the 1 channels"),
+    ("data.std", (0.5,), "as many numbers as data.mean"),
+    ("data.std", (0.0,), "above 0"),
+    ("data.workers", -1, "at least 0"),
+    ("data.frames", "time", "count, duration"),
+    ("data.sensor.threshold", 0.0, "above 0"),
+    ("data.sensor.noise", -1.0, "at least 0"),
+    ("augment.crop_padding", -1, "at least 0"),
+    ("augment.crop_scale", (0.0, 1.0), "above 0 and at most 1"),
+    ("augment.crop_scale", (0.9, 0.5), "above 0 and at most 1"),
+    ("augment.crop_scale", (0.5,), "above 0 and at most 1"),
+    ("augment.randaugment_count", -1, "at least 0"),
+    ("augment.randaugment_magnitude", 11.0, "from 0 to 10"),
+    ("augment.randaugment_std", -0.1, "at least 0"),
+    ("augment.erasing", 1.1, "from 0 to 1"),
+    ("augment.cutmix", -1.0, "at least 0"),
+    ("augment.mix_probability", 2.0, "from 0 to 1"),
+    ("augment.switch_probability", -0.5, "from 0 to 1"),
+    ("augment.mix_off_epoch", -1, "at least 0"),
     ("sparsity.pool", "x", "all, tokens"),
     ("sparsity.prune_at", (0, 4), "from 0 to 3"),
     ("sparsity.prune_at", (-1, 2), "increasing order"),
@@ -150,8 +170,11 @@ IMPOSSIBLE = [
 ]
 
 
+STRINGS = ("init_from", "data.data_dir", "data.manual_dir")
+
+
 def test_every_key_but_the_switches_is_tried(base):
-    free = {key for key in config_check.RULES if isinstance(base[key], bool)} | {"init_from"}  # any string will do
+    free = {key for key in config_check.RULES if isinstance(base[key], bool)} | set(STRINGS)  # any string will do
     assert {key for key, _, _ in IMPOSSIBLE} == config_check.RULES.keys() - free
 
 
@@ -171,7 +194,22 @@ def test_check_of_the_anchor_metric_without_an_anchor():
         config.check(config_from_common(sparsity__anchor=False))
 
 
+@pytest.mark.parametrize(
+    "key", ["augment.flip", "augment.crop_padding", "augment.randaugment_count", "augment.erasing"]
+)
+def test_check_of_augmentation_that_recordings_cannot_have(key):
+    settings = config.load("configs/digits_dvs.py")
+    config.check(settings)
+    value = True if key == "augment.flip" else 1
+    with pytest.raises(config.ConfigError, match=rf"{key} is {value}\S*, but it is for images, not for the recordings"):
+        config.check(config.apply_overrides(settings, {key: value}))
+    with pytest.raises(config.ConfigError, match=r"data\.channels is 1, but it must be 2"):
+        config.check(config.apply_overrides(settings, {"data.channels": 1}))
+
+
 def test_check_of_options_that_do_not_go_together():
+    with pytest.raises(config.ConfigError, match=r"augment\.events is True, but .* digits has no recordings"):
+        config.check(config_from_common(augment__events=True))
     with pytest.raises(config.ConfigError, match=r"model\.dvs_mode is True, but it needs model\.family sdt"):
         config.check(config_from_common(model__dvs_mode=True))
     with pytest.raises(config.ConfigError, match=r"model\.tau is 1\.0, but it must be above 1 for plif"):

@@ -77,7 +77,12 @@ def matrix_products(function: Callable[..., Any], weights: Any, *data: Any) -> l
 
 def _place(scope: str) -> str:
     """`Spikformer/block0/attention/q/linear` is `block0/attention/q`: without the class, the layer and the einsum."""
-    parts = [part for part in scope.split("/")[1:] if "->" not in part and "." not in part]
+    network, *scopes = scope.split("/")
+    parts: list[str] = []
+    for part in scopes:
+        name = part.partition(".")[0]  # of `q.fire`, a method of q
+        if "->" not in part and name not in (network, *parts[-1:]):
+            parts.append(name)
     return "/".join(parts[:-1] if parts[-1:] in (["linear"], ["conv"]) else parts)
 
 

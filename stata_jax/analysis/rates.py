@@ -38,7 +38,7 @@ def input_rates(
     def look(layer: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         module = context.module
         weighted = isinstance(module, ConvNorm | LinearNorm) or module.path == ("head",)
-        if weighted and context.method_name == "__call__":
+        if weighted and context.method_name in ("__call__", "fire"):
             rates["/".join(module.path)] = mean(args[0])
         return layer(*args, **kwargs)
 

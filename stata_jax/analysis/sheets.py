@@ -27,6 +27,22 @@ def event_picture(counts: np.ndarray, *, top: float) -> np.ndarray:
     return np.stack([1 - off, 1 - np.maximum(off, on), 1 - on], axis=-1)
 
 
+def still_pictures(batch: np.ndarray) -> np.ndarray:
+    """One picture for each example: images from 0 to 1, grey or in colour, and recordings by all of their events.
+
+    Args:
+      batch: images `(B, H, W, C)`, uint8 or from 0 to 1, or recordings `(B, T, H, W, 2)`.
+
+    Returns:
+      `(B, H, W, 1)` unless there are three channels or events, `(B, H, W, 3)`.
+    """
+    if batch.ndim == 5:
+        counts = batch.sum(axis=1, dtype=np.float64)
+        return event_picture(counts, top=max(1.0, float(np.quantile(counts, 0.99))))
+    values = batch / 255 if batch.dtype == np.uint8 else batch.astype(np.float64)
+    return values if values.shape[-1] == 3 else values[..., :1]
+
+
 def _pictures(batch: np.ndarray, *, top: float) -> np.ndarray:
     """Rows of pictures `(rows, columns, H, W, 3)`: images eight to a row, or a recording's timesteps."""
     if batch.ndim == 5:

@@ -1,0 +1,186 @@
+"""From a config to the data of a run: its source, and what is done to a batch before the network sees it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from stata_jax.config_check import ConfigError
+from stata_jax.config_rules import RECORDINGS
+from stata_jax.data import pipeline
+from stata_jax.data.events import downscale
+from stata_jax.data.protocol import Source
+from stata_jax.training.state import time_major
+from stata_jax.training.step import Augment, Prepare
+
+
+def source(config: ConfigDict) -> Source:
+    """The data.
+
+    Raises:
+      ConfigError: If the config names none, the data is missing or damaged, or it does not suit the config.
+    """
+    if config.data.source == "none":
+        raise ConfigError(
+            "data.source is 'none', so there are no images (a converted checkpoint brings none): name a source, for "
+            "example --config.data.source=digits"
+        )
+    try:
+        opened = _OPENERS[config.data.source](config)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    _check_fit(config, opened)
+    return opened
+
+
+def _batches(config: ConfigDict) -> dict[str, Any]:
+    return dict(batch_size=config.train.batch_size, eval_batch_size=config.eval.batch_size, seed=config.seed)
+
+
+def _examples(config: ConfigDict) -> dict[str, Any]:
+    return dict(train_examples=config.data.train_examples, test_examples=config.data.test_examples)
+
+
+def _folders(config: ConfigDict) -> dict[str, Any]:
+    return dict(data_dir=config.data.data_dir, manual_dir=config.data.manual_dir)
+
+
+def _processes() -> dict[str, Any]:
+    return dict(process_index=jax.process_index(), process_count=jax.process_count())
+
+
+def _digits(config: ConfigDict) -> Source:
+    from stata_jax.data.source import make_source
+
+    data = config.data
+    shape = dict(image_size=data.image_size, channels=data.channels, num_classes=data.num_classes)
+    return make_source(**shape, **data.digits, test_seed=data.test_seed, **_examples(config), **_batches(config))
+
+
+def _digits_dvs(config: ConfigDict) -> Source:
+    from stata_jax.data.digits_dvs import RecordingOptions, open_digit_recordings
+
+    data = config.data
+    options = RecordingOptions(
+        **_examples(config),
+        image_size=data.image_size,
+        size=data.digits.size,
+        clutter=data.digits.clutter,
+        fragment=data.digits.fragment,
+        test_seed=data.test_seed,
+        threshold=data.sensor.threshold,
+        noise_hz=data.sensor.noise,
+    )
+    frames: dict[str, Any] = dict(timesteps=config.model.timesteps, frames=data.frames)
+    return open_digit_recordings(data_dir=data.data_dir, options=options, **frames, **_batches(config), **_processes())
+
+
+def _cifar(config: ConfigDict) -> Source:
+    from stata_jax.data.cifar import open_cifar
+
+    options = _folders(config) | _examples(config) | _batches(config) | _processes()
+    return open_cifar(config.data.source, **options)
+
+
+def _imagenet(config: ConfigDict) -> Source:
+    from stata_jax.data.imagenet import open_imagenet
+
+    return open_imagenet(
+        image_size=config.data.image_size,
+        crop_scale=tuple(config.augment.crop_scale),
+        workers=config.data.workers,
+        **_folders(config),
+        **_examples(config),
+        **_batches(config),
+        **_processes(),
+    )
+
+
+def _recordings(config: ConfigDict) -> Source:
+    from stata_jax.data.prepared import open_recordings
+
+    return open_recordings(
+        config.data.source,
+        timesteps=config.model.timesteps,
+        frames=config.data.frames,
+        **_folders(config),
+        **_examples(config),
+        **_batches(config),
+        **_processes(),
+    )
+
+
+_OPENERS: dict[str, Callable[[ConfigDict], Source]] = {
+    "digits": _digits,
+    "digits_dvs": _digits_dvs,
+    "cifar10": _cifar,
+    "cifar100": _cifar,
+    "imagenet": _imagenet,
+    "cifar10_dvs": _recordings,
+    "dvs128_gesture": _recordings,
+}
+
+
+def _check_fit(config: ConfigDict, source: Source) -> None:
+    """Raises ConfigError where the images are not those that the config describes."""
+    data = config.data
+    *_, height, width, channels = source.image_shape
+    larger = data.source in RECORDINGS and height == width and height % data.image_size == 0
+    if (height, width) != (data.image_size, data.image_size) and not larger:
+        raise ConfigError(
+            f"data.image_size is {data.image_size}, but {data.source} has {height}x{width} pixels"
+            + (", which must be a multiple of it" if data.source in RECORDINGS else "")
+        )
+    if channels != data.channels:
+        raise ConfigError(f"data.channels is {data.channels}, but {data.source} has {channels}")
+    if source.num_classes > data.num_classes:
+        raise ConfigError(f"data.num_classes is {data.num_classes}, but {data.source} has {source.num_classes} classes")
+
+
+def image_shape(config: ConfigDict) -> tuple[int, ...]:
+    """Shape of one example when it is prepared: (H, W, C), or (T, H, W, 2) for a recording."""
+    data = config.data
+    image = (data.image_size, data.image_size, data.channels)
+    return (config.model.timesteps, *image) if data.source in RECORDINGS else image
+
+
+def augment_options(config: ConfigDict, *, steps_per_epoch: int) -> pipeline.AugmentOptions:
+    """What is done to a training batch; epochs become steps."""
+    options: dict[str, Any] = config.augment.to_dict()
+    del options["crop_scale"]  # the host's, where images are decoded
+    return pipeline.AugmentOptions(
+        mix_off_step=options.pop("mix_off_epoch") * steps_per_epoch,
+        num_classes=config.data.num_classes,
+        mean=tuple(config.data.mean),
+        std=tuple(config.data.std),
+        **options,
+    )
+
+
+def augment(config: ConfigDict, *, steps_per_epoch: int) -> Augment:
+    """What makes a training batch of what the source gives."""
+    options = augment_options(config, steps_per_epoch=steps_per_epoch)
+
+    def sized_and_augmented(
+        key: jax.Array, images: jax.Array, labels: jax.Array, step: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        return pipeline.augment(key, _sized(images, config.data.image_size), labels, step, options=options)
+
+    return sized_and_augmented
+
+
+def prepare(config: ConfigDict) -> Prepare:
+    """What makes a test batch of what the source gives."""
+    options = augment_options(config, steps_per_epoch=1)
+    return lambda images: pipeline.prepare(_sized(images, config.data.image_size), options=options)
+
+
+def model_input(config: ConfigDict) -> Callable[[jax.Array], jax.Array]:
+    """From images as the source gives them to those that a model takes: prepared, and recordings time-major."""
+    return lambda images: time_major(prepare(config)(images))
+
+
+def _sized(images: jax.Array, size: int) -> jax.Array:
+    """Recordings in frames of `size` pixels; images, which come in their size, as they are."""
+    return images if images.ndim == 4 or images.shape[2] == size else downscale(images, size=size)
