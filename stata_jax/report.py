@@ -55,7 +55,7 @@ def _macs(settings: ConfigDict, *, dense: bool) -> int:
     )
 
 
-def describe(settings: ConfigDict, *, parameters: int) -> None:
+def describe(settings: ConfigDict, source: Source, *, parameters: int) -> None:
     """Prints what runs: model, tokens per block, data and devices."""
     model, sparsity = settings.model, settings.sparsity
     tokens = "  ".join(f"{a}" if a == m else f"{a}>{m}" for a, m in _tokens(settings))
@@ -67,8 +67,8 @@ def describe(settings: ConfigDict, *, parameters: int) -> None:
         f"model    {model.family}-{model.depth}-{model.dim}, {model.heads} heads, T {model.timesteps}, "
         f"{parameters:,} parameters\n"
         f"tokens   {how}, {anchor}; per block (attention>MLP): {tokens}\n"
-        f"data     {settings.data.source}, {settings.data.train_examples} images an epoch for "
-        f"{settings.train.epochs} epochs, {settings.data.test_examples} test images\n"
+        f"data     {settings.data.source}, {source.train_examples} images an epoch for {settings.train.epochs} epochs, "
+        f"{source.test_examples} test images\n"
         f"devices  {jax.local_device_count()} x {kind} ({jax.default_backend()})",
         flush=True,
     )

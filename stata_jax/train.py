@@ -50,7 +50,7 @@ def train(settings: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
         if restored is None and settings.init_from:
             fresh = reuse.start_from(fresh, settings)
         state, record = restored or (fresh, {"compile": {}})
-        report.describe(settings, parameters=count_parameters(state.params))
+        report.describe(settings, run.source, parameters=count_parameters(state.params))
         start = int(state.step)
         if start == run.total_steps:
             print(f"this run is finished ({start} steps): evaluating its last checkpoint")

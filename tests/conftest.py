@@ -25,6 +25,14 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 
 
+@pytest.fixture(scope="session")
+def event_files():
+    """What writes small event data sets in their published layout; it imports JAX, which must not be done earlier."""
+    from event_files import EventFiles
+
+    return EventFiles
+
+
 @pytest.hookimpl(optionalhook=True)  # there is no such hook where pytest-xdist is not installed
 def pytest_xdist_make_scheduler(config, log):
     """Gives each worker whole modules, whose fixtures are costly, and the parity tests file by file."""

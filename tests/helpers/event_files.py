@@ -1,14 +1,10 @@
-"""Small event data sets in the layout in which the originals are published.
-
-The package is imported within the functions: JAX reads its settings when it is imported, and a conftest runs first.
-"""
+"""Small event data sets in the layout in which the originals are published."""
 
 import io
 import tarfile
 import zipfile
 
 import numpy as np
-import pytest
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SPLIT = "class,train,test\n" + "".join(f"{label},0-1,2\n" for label in CLASSES)
@@ -89,8 +85,3 @@ class EventFiles:
     tar = staticmethod(write_tar)
     split = SPLIT
     classes = CLASSES
-
-
-@pytest.fixture(scope="session")
-def event_files() -> type[EventFiles]:
-    return EventFiles
