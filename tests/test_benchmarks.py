@@ -13,7 +13,13 @@ from stata_jax import evaluate, main
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 SMALL = {"model.dim": 16, "model.depth": 1, "model.timesteps": 2, "model.heads": 2}
-SMALL |= {"train.batch_size": 4, "eval.batch_size": 4, "train.epochs": 2, "train.warmup_epochs": 0.0, "train.cooldown_epochs": 1}
+SMALL |= {
+    "train.batch_size": 4,
+    "eval.batch_size": 4,
+    "train.epochs": 2,
+    "train.warmup_epochs": 0.0,
+    "train.cooldown_epochs": 1,
+}
 EVENTS = {"data.image_size": 32, "data.train_examples": 8, "data.test_examples": 6}
 # What differs from the config, and how many training and test examples the archives then give.
 CASES = {
