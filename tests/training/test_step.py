@@ -1,4 +1,4 @@
-"""The evaluation step counts; the training step, also in micro-batches, against NumPy; lean training is plain training."""
+"""The evaluation step counts; the training step, also in micro-batches, matches NumPy; lean training is training."""
 
 import flax.linen as nn
 import jax
