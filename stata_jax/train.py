@@ -18,8 +18,8 @@ from stata_jax.training.metrics import MetricsWriter, write_json
 from stata_jax.training.progress import Progress
 from stata_jax.training.state import TrainState, count_parameters, create_state, weights
 
-# What may change between a run and its continuation; anything else would make another run of it.
-_FREE = ("eval.batch_size", "checkpoint", "train.log_every")
+# What may change between a run and its continuation, such as where the data is; anything else would make another run.
+_FREE = ("eval.batch_size", "checkpoint", "train.log_every", "data.data_dir", "data.manual_dir", "data.workers")
 
 
 def train(settings: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
@@ -96,11 +96,10 @@ class _Run:
         batches = (self.source.test_batch(i) for i in range(self.source.test_steps))
         return evaluate(self.test_step, variables, batches, key=self.key)
 
-    def compile(self, state: TrainState, progress: Progress) -> tuple[Any, dict[str, Any]]:
-        """Compiles the training step ahead of its first call."""
+    def compile(self, state: TrainState, batch: Any, progress: Progress) -> tuple[Any, dict[str, Any]]:
+        """Compiles the training step ahead of its first call, which is on that batch."""
         progress.note("compiling the training step (once; the next start finds it in the cache) ...")
         begin = time.perf_counter()
-        batch = self._train_batch(0)
         compiled = compilation.compile_program(self.train_step.lower(state, batch, self.key))
         facts = {"compile_s": time.perf_counter() - begin, "peak_bytes": compilation.peak_bytes(compiled)}
         memory = "" if facts["peak_bytes"] is None else f", which needs {facts['peak_bytes'] / 1e6:.0f} MB"
@@ -119,10 +118,12 @@ class _Run:
         state = parallel.replicate(state)
         accuracy: dict[str, float] | None = None
         with Progress(self.total_steps, start_step=start) as progress:
-            step_fn, record["compile"] = self.compile(state, progress)
+            first = self._train_batch(start)  # once: a source that reads ahead would begin anew
+            step_fn, record["compile"] = self.compile(state, first, progress)
             window = _Window()
             for step in range(start + 1, self.total_steps + 1):
-                state, metrics = step_fn(state, self._train_batch(step - 1), self.key)
+                batch = first if step == start + 1 else self._train_batch(step - 1)
+                state, metrics = step_fn(state, batch, self.key)
                 window.add(metrics)
                 tested = step % test_every == 0 or step == self.total_steps
                 saved = tested or (save_every > 0 and step % save_every == 0)

@@ -147,6 +147,14 @@ def test_another_config_does_not_continue_a_run(finished, capsys):
     assert "--workdir" in error
 
 
+def test_data_and_its_readers_may_move(finished, tmp_path, capsys):
+    workdir = tmp_path / "moved"
+    shutil.copytree(finished, workdir)
+    flags = ["--config.data.data_dir=/elsewhere", "--config.data.manual_dir=/there", "--config.data.workers=2"]
+    assert run(workdir, *flags) == 0
+    assert "this run is finished" in capsys.readouterr().out
+
+
 def test_an_unreadable_checkpoint_is_passed_over(finished, tmp_path, capsys):
     workdir = tmp_path / "damaged"
     shutil.copytree(finished, workdir)
@@ -195,9 +203,10 @@ def test_a_run_with_every_option_of_the_recipes_resumes(tmp_path, monkeypatch, c
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert run(whole, *flags) == 0
     assert "(averaged weights)" in capsys.readouterr().err
-    batch_of = train._Run._train_batch
+    batch_of, asked = train._Run._train_batch, []
 
     def stop(self, step):
+        asked.append(step)
         if step == 7:
             raise KeyboardInterrupt
         return batch_of(self, step)
@@ -205,6 +214,7 @@ def test_a_run_with_every_option_of_the_recipes_resumes(tmp_path, monkeypatch, c
     with monkeypatch.context() as patched:
         patched.setattr(train._Run, "_train_batch", stop)
         assert run(stopped, *flags) != 0
+    assert asked == list(range(8))  # each batch once, the first one too
     assert run(stopped, *flags) == 0
     assert "resuming after step 6 of 12" in capsys.readouterr().out
     ours, theirs = (final_state(folder, ema=True) for folder in (stopped, whole))
