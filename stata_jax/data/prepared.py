@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from stata_jax.data.events import FRAMES
+from stata_jax.data.protocol import DataError
 from stata_jax.data.recordings import DiskStore, RecordingSource, Store, load, make_source
 
 _BUILDERS = {"cifar10_dvs": "Cifar10Dvs", "dvs128_gesture": "Dvs128Gesture"}
@@ -80,13 +81,14 @@ def open_recordings(
 
 def _open_split(builder: Any, name: str, split: str) -> Store:
     """A split of a prepared data set, of which the first and the last recording can be read."""
+    place = f"{name} in {builder.data_dir}"
     try:
-        store = DiskStore(builder.as_data_source(split))
+        store = DiskStore(builder.as_data_source(split), place)
         store.read(np.array([0, len(store) - 1]))
+    except DataError:
+        raise
     except Exception as error:  # TFDS and array_record raise all kinds
-        raise ValueError(
-            f"{name} in {builder.data_dir} is damaged ({error}): delete that folder, so that it is prepared again"
-        ) from error
+        raise DataError(f"{place} is damaged ({error}): delete that folder, so that it is prepared again") from error
     return store
 
 

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from stata_jax.data.protocol import DataError
+
 Batch = dict[str, np.ndarray]
 
 
@@ -42,16 +44,27 @@ class MemoryStore:
 
 @dataclass(frozen=True, eq=False)
 class DiskStore:
-    """Recordings of a TFDS data source, each with `frames` and `label`."""
+    """Recordings of a TFDS data source, each with `frames` and `label`; `name` is for messages."""
 
     source: Sequence[Any]
+    name: str = "the data set"
 
     def __len__(self) -> int:
         return len(self.source)
 
     def read(self, numbers: np.ndarray) -> Batch:
-        """As in `Store`."""
-        items = self.source.__getitems__([int(number) for number in numbers])  # type: ignore[attr-defined]
+        """As in `Store`.
+
+        Raises:
+          DataError: a recording cannot be read.
+        """
+        try:
+            items = self.source.__getitems__([int(number) for number in numbers])  # type: ignore[attr-defined]
+        except Exception as error:  # a damaged file can raise anything
+            raise DataError(
+                f"{self.name} is damaged ({error or type(error).__name__}): delete that folder, so that it is prepared "
+                "again"
+            ) from error
         return {
             "image": np.stack([item["frames"] for item in items]),
             "label": np.array([item["label"] for item in items], np.int32),

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 
+from stata_jax.data.protocol import DataError
 from stata_jax.data.recordings import DiskStore, MemoryStore, epoch_order, load, make_source
 
 
@@ -88,9 +89,9 @@ def test_reading_ahead_is_bounded_and_done_once():
 
 def test_an_error_in_the_thread_reaches_the_caller():
     items = Items(22)
-    data = source(DiskStore(items), depth=2)
+    data = source(DiskStore(items, "clips in /data"), depth=2)
     items.clear()
-    with pytest.raises(IndexError):
+    with pytest.raises(DataError, match=r"^clips in /data is damaged \(list index out of range\): delete that folder"):
         data.train_batch(0, 0)
 
 
