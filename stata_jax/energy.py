@@ -14,7 +14,7 @@ from stata_jax import cli, config, reuse
 if TYPE_CHECKING:
     from stata_jax.analysis.energy import Layer
 
-# Other ways to count than the published one, see `layer_operations`.
+# Other ways to count than the published one, see `layer_operations`; the first is for static images alone.
 _ALTERNATIVES = {
     "first convolution once": {"once": True},
     "attention in the cheaper order": {"cheaper": True},
@@ -58,6 +58,7 @@ def measure(
     images = jax.eval_shape(time_major, jax.ShapeDtypeStruct((1, *build.image_shape(settings)), jnp.float32))
     variables, at = reuse.read_variables(workdir, step=step)
     check_fit(variables, jax.eval_shape(model.init, jax.random.key(0), images))
+    ways = {way: how for way, how in _ALTERNATIVES.items() if len(images.shape) == 4 or "once" not in how}
     models = {"as trained": model}
     if model.anchor or model.prune_at:
         models["dense"] = model.clone(anchor=False, keep_rate=1.0, prune_at=())
@@ -68,7 +69,7 @@ def measure(
         sizes = model_sizes(each, images.shape)
         counts[name] = _summary(layer_operations(rates, **sizes)) | {
             "alternatives": {
-                way: _summary(layer_operations(rates, **options, **sizes)) for way, options in _ALTERNATIVES.items()
+                way: _summary(layer_operations(rates, **options, **sizes)) for way, options in ways.items()
             }
         }
     return {
@@ -109,7 +110,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         cells = [f"{row['macs'] / 1e6:.4f} M | {row['rate']:.4f} | {row['operations'] / 1e6:.4f} M" for row in rows]
         lines.append(f"| {rows[0]['name']} | {rows[0]['kind']} | {' | '.join(cells)} |")
     lines += ["", f"total: {_totals(models)}"]
-    for way in _ALTERNATIVES:
+    for way in next(iter(models.values()))["alternatives"]:
         other = {name: count["alternatives"][way] for name, count in models.items()}
         if any(other[name]["layers"] != models[name]["layers"] for name in models):
             lines.append(f"{way}: {_totals(other)}")

@@ -31,9 +31,13 @@ SMALL = {
 def folder(tmp_path_factory):
     """A run of a fresh Spikformer whose neurons fire."""
     folder = tmp_path_factory.mktemp("run")
-    settings = config.load(CONFIG, SMALL | {"model.family": "spikformer"})
+    leave_run(folder, config.load(CONFIG, SMALL | {"model.family": "spikformer"}))
+    return folder
+
+
+def leave_run(folder, settings):
     optimizer, _ = build.optimizer(settings, steps_per_epoch=1)
-    images = jax.ShapeDtypeStruct((1, *build.source(settings).image_shape), jnp.float32)
+    images = jax.ShapeDtypeStruct((1, *build.image_shape(settings)), jnp.float32)
     state = jax.jit(lambda key: create_state(build.model(settings), optimizer, images, key=key))(jax.random.key(0))
 
     def lively(path, leaf):  # so that every layer fires, by running statistics too
@@ -48,7 +52,6 @@ def folder(tmp_path_factory):
     checkpoints.save(state, {}, accuracy=None)
     checkpoints.close()
     write_json(folder / "config.json", settings.to_dict())
-    return folder
 
 
 def test_a_run_is_measured_as_trained_and_dense(folder, tmp_path, capsys):
@@ -90,6 +93,18 @@ def test_the_last_batch_is_not_counted_twice(folder):
     rates = mean_rates(model, variables, [{"image": images}])
     expected = energy_mj(layer_operations(rates, **model_sizes(model, images.shape)))
     assert result["models"]["as trained"]["energy_mj"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_recordings_first_convolution_counts_at_every_timestep(tmp_path):
+    """There is nothing in it that could be counted once, as a static image's is."""
+    events = {"data.data_dir": str(tmp_path / "data"), "model.timesteps": 2, "data.digits.size": 16}
+    dense = {"sparsity.keep_rate": 1.0, "sparsity.anchor": False}
+    leave_run(tmp_path, config.load(CONFIG.replace("digits.py", "digits_dvs.py"), SMALL | events | dense))
+    result = energy.measure(tmp_path)
+    counts = result["models"]["as trained"]
+    assert counts["mac"] == 2 * 9 * 2 * 2 * 32 * 32 + 16 * 10
+    assert list(counts["alternatives"]) == ["attention in the cheaper order", "sums of spikes as MACs"]
+    assert "first convolution once" not in energy.as_markdown(result)
 
 
 def test_a_row_is_printed_for_a_dense_model_alone():
