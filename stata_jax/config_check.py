@@ -96,8 +96,11 @@ RELATIONS: tuple[Relation, ...] = (
     ("model.dvs_mode", lambda c: not c.model.dvs_mode or c.model.family == "sdt", lambda c: "needs model.family sdt"),
     ("model.tau", lambda c: c.model.neuron == "lif" or c.model.tau > 1, lambda c: "must be above 1 for plif"),
     _for_source("digits", ("data.num_classes", lambda c: c.data.num_classes >= 10, lambda c: "must be at least 10")),
-    _for_source("digits", _at_most("data.digits.size", "data.image_size")),
-    _for_source("digits", _at_most("data.digits.fragment", "data.digits.size")),
+    *(
+        _for_source(source, _at_most(f"data.{key}", f"data.{other}"))
+        for source in ("digits", "digits_dvs")
+        for key, other in (("digits.size", "image_size"), ("digits.fragment", "digits.size"))
+    ),
     (
         "train.batch_size",
         lambda c: not c.data.train_examples or c.train.batch_size <= c.data.train_examples,

@@ -207,6 +207,13 @@ def test_check_of_augmentation_that_recordings_cannot_have(key):
         config.check(config.apply_overrides(settings, {"data.channels": 1}))
 
 
+def test_check_of_digits_in_recordings():
+    settings = config.load("configs/digits_dvs.py")
+    for key, value, most in (("size", 33, "data.image_size, 32"), ("fragment", 17, "data.digits.size, 16")):
+        with pytest.raises(config.ConfigError, match=rf"data\.digits\.{key} is {value}, but it must be at most {most}"):
+            config.check(config.apply_overrides(settings, {f"data.digits.{key}": value}))
+
+
 def test_check_of_options_that_do_not_go_together():
     with pytest.raises(config.ConfigError, match=r"augment\.events is True, but .* digits has no recordings"):
         config.check(config_from_common(augment__events=True))
