@@ -99,7 +99,8 @@ def _dense(source: pathlib.Path, told: Mapping[str, Any]) -> dict[str, object]:
     """What the config of a model without STATA, trained elsewhere, has in common."""
     name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in source.name.split(".")[0])
     digits = told["data.channels"] == 1 and told["data.num_classes"] == 10
-    return {
+    whole = {} if digits else {"data.train_examples": 0, "data.test_examples": 0}
+    return whole | {
         "name": name.strip("._-") or "converted",
         "data.source": "digits" if digits else "none",
         "sparsity.keep_rate": 1.0,

@@ -138,7 +138,8 @@ def test_other_data_than_the_digits_is_left_open(state, tmp_path, capsys):
     color = state | {"patch_embed.proj_conv.weight": np.ones((2, 3, 3, 3), np.float32)}
     path = save(color, tmp_path / "a.npz")
     assert convert_it(f"--input={path}", f"--output={tmp_path / 'run'}", "--heads=2", "--timesteps=2") == 0
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["data"]["source"] == "none"
+    data = json.loads((tmp_path / "run" / "config.json").read_text())["data"]
+    assert (data["source"], data["train_examples"], data["test_examples"]) == ("none", 0, 0)  # all that there are
     with pytest.raises(config.ConfigError, match="name a source, for example"):
         evaluate.evaluate(tmp_path / "run")
 
