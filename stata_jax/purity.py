@@ -14,13 +14,21 @@ from stata_jax import cli, config
 _IMAGES = 16
 
 
-def measure(settings: ConfigDict) -> list[Any]:
+def training_images(settings: ConfigDict) -> Any:
+    """Some training images as the config's models take them, the same for all of them."""
+    from stata_jax import build
+
+    return build.model_input(settings)(build.source(settings).train_batch(0, 0)["image"][:_IMAGES])
+
+
+def measure(settings: ConfigDict, images: Any) -> list[Any]:
     """Looks at what goes into each matrix product of a config's model while it runs on training images.
 
     The weights are those of the start, normalised by the batch as in training, so that neurons fire.
 
     Args:
       settings: A checked config.
+      images: As `training_images` gives them.
 
     Returns:
       A `Product` for each product that the logits depend on, in their order.
@@ -31,7 +39,6 @@ def measure(settings: ConfigDict) -> list[Any]:
     from stata_jax.analysis.purity import matrix_products
 
     model = build.model(settings)
-    images = build.model_input(settings)(build.source(settings).train_batch(0, 0)["image"][:_IMAGES])
     variables = jax.jit(model.init)(jax.random.key(settings.seed), images)
 
     def logits(variables: Any, images: jax.Array) -> jax.Array:
@@ -45,6 +52,7 @@ def report(settings: ConfigDict) -> str:
     """The lists of all families, dense and at the config's keep rate, as text."""
     from stata_jax.models.registry import FAMILIES
 
+    images = training_images(settings)
     lines = []
     for family in FAMILIES:
         for keep_rate in dict.fromkeys((1.0, settings.sparsity.keep_rate)):
@@ -54,7 +62,7 @@ def report(settings: ConfigDict) -> str:
                 changes["sparsity.anchor"] = False
             changed = config.apply_overrides(settings, changes)
             config.check(changed)
-            products = measure(changed)
+            products = measure(changed, images)
             other = [product for product in products if not product.spike_driven]
             share = f"{len(other)} of {len(products)} products take other input than spikes"
             lines.append(f"{family}, keep rate {keep_rate:g}: {share}")

@@ -11,7 +11,8 @@ CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
 def test_the_report_lists_all_families_dense_and_pruned(monkeypatch, capsys):
     asked = []
 
-    def measure(settings):
+    def measure(settings, images):
+        assert images == "images"
         asked.append((settings.model.family, settings.sparsity.keep_rate, settings.sparsity.anchor))
         return [
             Product("stem/conv0", ("real numbers",)),
@@ -20,6 +21,7 @@ def test_the_report_lists_all_families_dense_and_pruned(monkeypatch, capsys):
         ]
 
     monkeypatch.setattr(purity, "measure", measure)
+    monkeypatch.setattr(purity, "training_images", lambda settings: "images")
     assert purity.main([f"--config={CONFIG}", "--config.sparsity.keep_rate=0.4"]) == 0
     families = ("spikformer", "spikingformer", "sdt")
     assert asked == [(family, *pruned) for family in families for pruned in ((1.0, False), (0.4, True))]
@@ -37,7 +39,8 @@ def test_it_measures_the_model_of_a_config():
 
     size = {"model.family": "sdt", "model.dim": 16, "model.heads": 2, "model.depth": 1, "sparsity.prune_at": (0,)}
     align = {"align.intra_at": (0,), "align.inter_at": (0,), "train.batch_size": 4}
-    products = purity.measure(config.load(CONFIG, size | align))
+    settings = config.load(CONFIG, size | align)
+    products = purity.measure(settings, purity.training_images(settings))
     names = [product.name for product in products]
     assert names[0] == "stem/conv0" and names[-1] == "head" and "block0/scores" in names
     assert products[0].inputs == ("real numbers",)
