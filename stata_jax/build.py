@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from stata_jax.build_data import augment, augment_options, image_shape, model_input, prepare, source
+from stata_jax.build_data import augment, augment_options, image_shape, model_input, prepare, sized, source
 from stata_jax.config_check import ConfigError
 from stata_jax.models.registry import FAMILIES
 from stata_jax.models.transformer import SpikingTransformer
@@ -19,7 +19,7 @@ from stata_jax.training.losses import stata_loss
 from stata_jax.training.parallel import AXIS
 from stata_jax.training.step import Objective, eval_step, train_step
 
-__all__ = ["augment_options", "image_shape", "model_input", "source"]  # of build_data
+__all__ = ["augment_options", "image_shape", "model_input", "sized", "source"]  # of build_data
 
 
 def placement(config: ConfigDict) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:

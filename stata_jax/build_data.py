@@ -30,6 +30,11 @@ def source(config: ConfigDict) -> Source:
         opened = _OPENERS[config.data.source](config)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    except OSError as error:
+        raise ConfigError(
+            f"the data of data.source {config.data.source} cannot be read or written ({error}): look at data.data_dir, "
+            "data.manual_dir and the room on the disk"
+        ) from error
     _check_fit(config, opened)
     return opened
 
@@ -165,7 +170,7 @@ def augment(config: ConfigDict, *, steps_per_epoch: int) -> Augment:
     def sized_and_augmented(
         key: jax.Array, images: jax.Array, labels: jax.Array, step: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        return pipeline.augment(key, _sized(images, config.data.image_size), labels, step, options=options)
+        return pipeline.augment(key, sized(images, config.data.image_size), labels, step, options=options)
 
     return sized_and_augmented
 
@@ -173,7 +178,7 @@ def augment(config: ConfigDict, *, steps_per_epoch: int) -> Augment:
 def prepare(config: ConfigDict) -> Prepare:
     """What makes a test batch of what the source gives."""
     options = augment_options(config, steps_per_epoch=1)
-    return lambda images: pipeline.prepare(_sized(images, config.data.image_size), options=options)
+    return lambda images: pipeline.prepare(sized(images, config.data.image_size), options=options)
 
 
 def model_input(config: ConfigDict) -> Callable[[jax.Array], jax.Array]:
@@ -181,6 +186,6 @@ def model_input(config: ConfigDict) -> Callable[[jax.Array], jax.Array]:
     return lambda images: time_major(prepare(config)(images))
 
 
-def _sized(images: jax.Array, size: int) -> jax.Array:
+def sized(images: jax.Array, size: int) -> jax.Array:
     """Recordings in frames of `size` pixels; images, which come in their size, as they are."""
     return images if images.ndim == 4 or images.shape[2] == size else downscale(images, size=size)

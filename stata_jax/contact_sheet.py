@@ -47,8 +47,9 @@ def draw(settings: ConfigDict, output: pathlib.Path, *, epoch: int = 0) -> str:
     key = jax.random.fold_in(jax.random.key(settings.seed), epoch)
     step = epoch * source.steps_per_epoch
     program = jax.jit(augment, static_argnames="options")
-    augmented, _ = program(key, batch["image"], batch["label"], step, options=options)
-    before, after = np.asarray(batch["image"])[:shown], np.asarray(augmented)[:shown]
+    images = build.sized(batch["image"], settings.data.image_size)
+    augmented, _ = program(key, images, batch["label"], step, options=options)
+    before, after = np.asarray(images)[:shown], np.asarray(augmented)[:shown]
     if options.mean:
         after = after * np.asarray(options.std, np.float32) + np.asarray(options.mean, np.float32)
     title = f"{settings.name}, epoch {epoch}: each pair of rows before and after"
@@ -72,8 +73,8 @@ def _draw(argv: Sequence[str]) -> None:
     parser.add_argument("--epoch", type=int, default=0, help="the epoch whose first batch to draw, from 0 (0)")
     flags, flag_overrides = cli.parse(parser, argv, required="config")
     settings = cli.load_config(flags.config, flag_overrides)
-    if flags.epoch < 0:
-        raise ConfigError(f"--epoch must be 0 or more, got {flags.epoch}")
+    if not 0 <= flags.epoch < settings.train.epochs:
+        raise ConfigError(f"--epoch must be from 0 to {settings.train.epochs - 1} (train.epochs), got {flags.epoch}")
     print(draw(settings, pathlib.Path(flags.output), epoch=flags.epoch))
 
 

@@ -76,6 +76,15 @@ def test_data_that_is_missing_ends_in_one_sentence(tmp_path, capsys):
     assert error.count("\n") == 1
 
 
+def test_a_folder_that_cannot_be_made_ends_in_one_sentence(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    flags = [f"--config.data.data_dir={tmp_path / 'file' / 'data'}", f"--workdir={tmp_path / 'run'}"]
+    assert main.main([f"--config={CONFIGS / 'digits_dvs.py'}", *flags]) == 2
+    *_, error = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: the data of data.source digits_dvs cannot be read or written")
+    assert str(tmp_path / "file") in error
+
+
 @pytest.mark.parametrize(
     ("flag", "said"),
     [
