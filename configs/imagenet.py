@@ -8,6 +8,10 @@ extra `imagenet`, and in `data.manual_dir` the archives `ILSVRC2012_img_train.ta
 tensorflow-datasets has prepared as `imagenet2012` in `data.data_dir`. Meant for eight GPUs of 24 GB, as in the paper;
 `train.accumulate` makes it fit fewer or smaller ones.
 
+All families are trained on random crops and tested on the middle of an image, as is usual; Spikformer's and
+Spikingformer's own files ask for whole images (`--config.augment.crop_scale=1.0,1.0`), and the Spike-driven
+Transformer's for repeated augmentation and stochastic depth, which are not here.
+
 Top-1 in the paper: Spikformer-8-768 74.81 dense, 74.03 with STATA at keep rate 0.2 (random tokens 70.13, SSA 70.45). No
 run of this config has been made here.
 """

@@ -116,6 +116,11 @@ RELATIONS: tuple[Relation, ...] = (
         (f"augment.{key}", lambda c, key=key: c.data.source not in RECORDINGS or not c.augment[key], _of_images)
         for key in ("flip", "crop_padding", "randaugment_count", "erasing")
     ),
+    (
+        "augment.crop_scale",
+        lambda c: c.data.source in ("imagenet", "none") or c.augment.crop_scale == (1.0, 1.0),
+        lambda c: f"must be (1.0, 1.0) for data.source {c.data.source}: augment.crop_padding is for small images",
+    ),
     ("augment.events", lambda c: c.data.source in RECORDINGS or not c.augment.events, _of_events),
     (
         "data.mean",

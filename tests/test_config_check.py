@@ -79,6 +79,7 @@ IMPOSSIBLE = [
     ("augment.crop_scale", (0.0, 1.0), "above 0 and at most 1"),
     ("augment.crop_scale", (0.9, 0.5), "above 0 and at most 1"),
     ("augment.crop_scale", (0.5,), "above 0 and at most 1"),
+    ("augment.crop_scale", (0.5, 1.0), "for data.source digits"),
     ("augment.randaugment_count", -1, "at least 0"),
     ("augment.randaugment_magnitude", 11.0, "from 0 to 10"),
     ("augment.randaugment_std", -0.1, "at least 0"),
