@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from stata_jax import build
 from stata_jax.analysis.operations import count_macs, tokens_per_block
 from stata_jax.analysis.pictures import draw_tokens
-from stata_jax.analysis.sheets import still_pictures
+from stata_jax.analysis.sheets import frame_pictures, still_pictures
 from stata_jax.data.protocol import Source
 from stata_jax.training.state import TrainState, weights
 
@@ -116,7 +116,7 @@ def draw(settings: ConfigDict, source: Source, state: TrainState, path: pathlib.
     if not build.placement(settings)[0]:
         return
     batch = source.test_batch(0)
-    images = batch["image"][:_PICTURED]
+    images = np.asarray(batch["image"][:_PICTURED])
     model, as_input = build.model(settings), build.model_input(settings)
 
     @jax.jit
@@ -127,13 +127,14 @@ def draw(settings: ConfigDict, source: Source, state: TrainState, path: pathlib.
     predictions, positions = jax.device_get(look(weights(state), images))
     draw_tokens(
         path,
-        still_pictures(np.asarray(images)),
+        still_pictures(images),
         [(block, kept) for block, kept in sorted(positions.items())],
         grid=(_grid(settings), _grid(settings)),
         labels=np.asarray(batch["label"][:_PICTURED]),
         predictions=predictions,
         corners=np.asarray(batch["corner"][:_PICTURED]) if "corner" in batch else None,
         digit_size=settings.data.digits.size if "corner" in batch else None,
+        frames=frame_pictures(images) if images.ndim == 5 else None,
         title=f"{settings.name}: tokens kept",
     )
 

@@ -10,8 +10,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from stata_jax.analysis.sheets import spread
+
 _VEIL = np.array([0.36, 0.42, 0.56])  # blue-grey over dropped patches, told apart from black, white and grey images
 _VEIL_WEIGHT = 0.75
+_MOST = 4  # timesteps shown of each block
 _RIGHT, _WRONG, _BOX = "tab:green", "tab:red", "gold"
 _PANEL, _GAP, _HEAD, _EDGE = 1.2, 0.08, 0.22, 0.08  # inches: panel side, gap, room for a title, margin
 
@@ -73,12 +76,14 @@ def draw_tokens(
     predictions: np.ndarray,
     corners: np.ndarray | None = None,
     digit_size: int | None = None,
+    frames: np.ndarray | None = None,
     title: str | None = None,
 ) -> None:
     """Writes a PNG with a row for each image and, in it, a panel for each pruning block and timestep.
 
     The first panel is the image under its true and predicted class, green where they agree and red where not. In the
-    others dropped patches lie under a blue-grey veil.
+    others dropped patches lie under a blue-grey veil; of more than four timesteps, four are shown, evenly from the
+    first to the last.
 
     Args:
       path: The PNG to write; its folder is made where it is missing.
@@ -90,6 +95,7 @@ def draw_tokens(
       predictions: Predicted classes, integers (B,).
       corners: Row and column of the top left pixel of each digit, (B, 2), to outline it; needs `digit_size`.
       digit_size: Height and width of a digit in pixels.
+      frames: What a recording shows at each timestep, to be drawn there instead of the image, (B, T, H, W, 3).
       title: Line above the picture.
 
     Raises:
@@ -108,14 +114,18 @@ def draw_tokens(
     for block, positions in stages:
         if np.ndim(positions) != 3 or np.shape(positions)[1] != count:
             raise ValueError(f"positions of block {block} must be (T, {count}, K), got {np.shape(positions)}")
+        if frames is not None:
+            _check_shape("frames", frames, (count, len(positions), *images.shape[1:3], 3))
 
     images = np.clip(np.broadcast_to(images, (*images.shape[:3], 3)), 0.0, 1.0)
-    figure, axes = _panels(count, 1 + sum(len(positions) for _, positions in stages), title)
+    figure, axes = _panels(count, 1 + sum(min(_MOST, len(positions)) for _, positions in stages), title)
     for row, image in enumerate(images):
         panels = [("", image)]
         for block, positions in stages:
             kept = kept_grid(np.asarray(positions)[:, row], grid=grid)
-            panels += [(f"block {block}, t={t}", veil_dropped(image, kept[t])) for t in range(len(kept))]
+            for t in spread(len(kept), most=_MOST):
+                shown = image if frames is None else frames[row, t]
+                panels.append((f"block {block}, t={t}", veil_dropped(shown, kept[t])))
         for column, (head, panel) in enumerate(panels):
             axis = axes[row][column]
             axis.imshow(panel, interpolation="nearest")

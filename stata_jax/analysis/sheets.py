@@ -43,11 +43,25 @@ def still_pictures(batch: np.ndarray) -> np.ndarray:
     return values if values.shape[-1] == 3 else values[..., :1]
 
 
+def frame_pictures(batch: np.ndarray) -> np.ndarray:
+    """A picture of each timestep of recordings `(B, T, H, W, 2)`, all on one scale: `(B, T, H, W, 3)`."""
+    return event_picture(batch, top=_frame_top(batch))
+
+
+def spread(timesteps: int, *, most: int) -> np.ndarray:
+    """Timesteps to show where there is room for `most`: all, or as many evenly from the first to the last."""
+    return np.linspace(0, timesteps - 1, min(most, timesteps)).round().astype(int)
+
+
+def _frame_top(batch: np.ndarray) -> float:
+    """Count of the full colour: twice the mean one where there are events."""
+    return max(1.0, 2 * float(batch[batch > 0].mean())) if batch.any() else 1.0
+
+
 def _pictures(batch: np.ndarray, *, top: float) -> np.ndarray:
     """Rows of pictures `(rows, columns, H, W, 3)`: images eight to a row, or a recording's timesteps."""
     if batch.ndim == 5:
-        timesteps = np.unique(np.linspace(0, batch.shape[1] - 1, min(_COLUMNS, batch.shape[1])).round().astype(int))
-        return event_picture(batch[:, timesteps], top=top)
+        return event_picture(batch[:, spread(batch.shape[1], most=_COLUMNS)], top=top)
     values = batch / 255 if batch.dtype == np.uint8 else batch.astype(np.float64)
     if values.shape[-1] != 3:
         values = values.mean(axis=-1, keepdims=True)
@@ -77,8 +91,7 @@ def mosaic(before: np.ndarray, after: np.ndarray) -> np.ndarray:
         raise ValueError(f"before and after must have one shape, got {before.shape} and {after.shape}")
     if before.ndim not in (4, 5) or not before.size or (before.ndim == 5 and before.shape[-1] != 2):
         raise ValueError(f"a batch must be images (B, H, W, C) or recordings (B, T, H, W, 2), got {before.shape}")
-    # One scale for a sheet, so that rows compare: twice the mean count where there are events.
-    top = max(1.0, 2 * float(before[before > 0].mean())) if before.ndim == 5 and before.any() else 1.0
+    top = _frame_top(before) if before.ndim == 5 else 1.0  # one scale for a sheet, so that rows compare
     rows = []
     for pair in zip(_pictures(before, top=top), _pictures(after, top=top), strict=True):
         for row, gap in zip(pair, (_GAP, 3 * _GAP), strict=True):

@@ -100,6 +100,19 @@ def test_each_image_and_timestep_shows_its_own_patches(tmp_path):
                 assert whole[y, x] == (patch == 2 * t + row)
 
 
+def test_of_many_timesteps_four_are_shown_each_with_its_own_frame(tmp_path):
+    """All patches are kept at the first and last of nine timesteps, whose frames alone are magenta."""
+    shades = np.zeros((2, 9, 8, 8, 3))
+    shades[:, [0, 8]] = MAGENTA
+    path = tmp_path / "tokens.png"
+    draw(path, stages=[(0, np.broadcast_to(np.arange(4), (9, 2, 4)))], frames=shades)
+    found = magenta(mpl_image.imread(path)[..., :3])
+    columns = np.flatnonzero(found.any(axis=0))
+    panels = [found[:, columns[0] + 192 * i : columns[0] + 192 * i + 180].mean(axis=0).max() > 0 for i in range(5)]
+    assert panels == [True, True, False, False, True]  # the image, and timesteps 0, 3, 5 and 8
+    assert columns[-1] - columns[0] == pytest.approx(4 * 192 + 180, abs=3)
+
+
 def test_no_stages_draws_the_images_alone(tmp_path):
     draw(tmp_path / "tokens.png", stages=[])
     assert pixels_of(tmp_path / "tokens.png", MAGENTA) == pytest.approx(2 * PANEL, rel=0.03)
@@ -156,6 +169,7 @@ def test_no_global_figure_is_left(tmp_path):
         (dict(corners=np.zeros((2, 3)), digit_size=4), "corners must have shape"),
         (dict(stages=[(5, np.zeros((2, 3, 1), int))]), r"block 5 must be \(T, 2, K\), got \(2, 3, 1\)"),
         (dict(channels=2), "C 1 or 3"),
+        (dict(frames=np.zeros((2, 3, 8, 8, 3))), r"frames must have shape \(2, 2, 8, 8, 3\)"),
     ],
 )
 def test_bad_arguments(tmp_path, options, message):

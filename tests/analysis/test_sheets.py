@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib import image as mpl_image
 
-from stata_jax.analysis.sheets import contact_sheet, event_picture, mosaic
+from stata_jax.analysis.sheets import contact_sheet, event_picture, frame_pictures, mosaic, spread
 
 
 def test_images_lie_in_pairs_of_rows():
@@ -35,6 +35,27 @@ def test_colours_of_events():
     np.testing.assert_allclose(red, [1, 1, 0, 0, 1])
     np.testing.assert_allclose(green, [1, 0, 0, 0, 0.75])
     np.testing.assert_allclose(blue, [1, 0, 1, 0, 0.75])
+
+
+def test_frames_of_recordings_have_one_scale():
+    """Counts 1, 1 and 4 with mean 2, so that 4 has the full colour."""
+    recordings = np.zeros((2, 3, 2, 2, 2), np.uint8)
+    recordings[0, 0, 0, 0, 1] = recordings[1, 2, 1, 1, 1] = 1
+    recordings[1, 1, 0, 1, 0] = 4
+    pictures = frame_pictures(recordings)
+    assert pictures.shape == (2, 3, 2, 2, 3)
+    np.testing.assert_allclose(pictures[0, 0, 0, 0], [1, 0.75, 0.75])
+    np.testing.assert_allclose(pictures[1, 2, 1, 1], [1, 0.75, 0.75])
+    np.testing.assert_allclose(pictures[1, 1, 0, 1], [0, 0, 1])
+    assert np.all(pictures != 1, axis=-1).sum() == 0 and np.any(pictures != 1, axis=-1).sum() == 3
+    np.testing.assert_array_equal(frame_pictures(np.zeros_like(recordings)), 1)
+
+
+@pytest.mark.parametrize(
+    ("timesteps", "most", "expected"), [(3, 8, [0, 1, 2]), (16, 4, [0, 5, 10, 15]), (9, 4, [0, 3, 5, 8]), (1, 4, [0])]
+)
+def test_timesteps_to_show(timesteps, most, expected):
+    assert spread(timesteps, most=most).tolist() == expected
 
 
 def test_recordings_have_a_pair_of_rows_each():
