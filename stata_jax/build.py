@@ -91,6 +91,7 @@ def objective(config: ConfigDict) -> Objective:
         intra_heads=align.intra_heads,
         match=align.match,
         distance=align.distance,
+        lean=config.train.lean,
     )
 
 
