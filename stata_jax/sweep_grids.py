@@ -1,0 +1,129 @@
+"""Which runs a sweep has: the cells of a grid, each a config, and what a user would type to train them."""
+
+import dataclasses
+import pathlib
+import runpy
+from collections.abc import Mapping, Sequence
+
+from ml_collections import ConfigDict
+
+from stata_jax import config
+
+_STATA = {"sparsity.anchor": True, "sparsity.metric": "anchor", "sparsity.timestep_wise": True}  # what no cell restores
+_FILE = pathlib.Path(__file__).resolve().parents[1] / "configs" / "grids.py"
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """What is trained or evaluated over seeds.
+
+    Attributes:
+      name: Also the name of its folder, or of its evaluations.
+      overrides: Values by dotted key that differ from the sweep's config.
+      of: The cell whose weights are evaluated with the overrides; None for a cell that is trained itself.
+    """
+
+    name: str
+    overrides: Mapping[str, object]
+    of: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Cells that are compared.
+
+    Attributes:
+      name: As on the command line; of an ad-hoc grid the key.
+      title: Of the table.
+      baseline: The cell that the others are compared with, seed by seed.
+      cells: By name, in the order of the table.
+      over: The key of the figures' x axis, or None.
+    """
+
+    name: str
+    title: str
+    baseline: str
+    cells: Mapping[str, Cell]
+    over: str | None = None
+
+    @property
+    def trained(self) -> list[Cell]:
+        """The cells that have runs of their own."""
+        return [cell for cell in self.cells.values() if cell.of is None]
+
+
+def find(text: str, base: ConfigDict, *, baseline: str | None = None) -> Grid:
+    """The grid that a user asks for.
+
+    Args:
+      text: A name of `configs/grids.py`, or `KEY=VALUE,VALUE,...`, a cell for each value, the first the baseline. With
+        a semicolon in it, semicolons separate the values: `sparsity.prune_at=0;0,1`.
+      base: The config that the cells change.
+      baseline: Another baseline than the grid's.
+
+    Returns:
+      The grid. A cell of the same config as one before it is left out.
+
+    Raises:
+      ConfigError: There is no such grid or key, or a cell's config is impossible.
+    """
+    key, equals, values = text.partition("=")
+    grid = _ad_hoc(key, values, base) if equals else _named(text, base)
+    seen: dict[str, str] = {}
+    cells: dict[str, Cell] = {}
+    for cell in grid.cells.values():
+        settings = config.apply_overrides(base, cell.overrides)
+        config.check(settings)
+        same = seen.setdefault(f"{cell.of} {config.to_json(settings)}", cell.name)
+        if same == cell.name:
+            cells[cell.name] = cell
+        else:
+            print(f"{cell.name} is {same} with this config: left out")
+    chosen = baseline or grid.baseline
+    if chosen not in cells:
+        raise config.ConfigError(f"--baseline is {chosen!r}, but it must be one of {', '.join(cells)}")
+    return dataclasses.replace(grid, cells=cells, baseline=chosen)
+
+
+def _named(name: str, base: ConfigDict) -> Grid:
+    data = runpy.run_path(str(_FILE))
+    if name not in data["GRIDS"]:
+        raise config.ConfigError(
+            f"--grid is {name!r}, but it must be one of {', '.join(data['GRIDS'])}, or a key of the config with its "
+            "values, such as sparsity.keep_rate=0.2,0.4"
+        )
+    for key, value in _STATA.items():
+        if base[key] != value:
+            raise config.ConfigError(
+                f"{key} is {base[key]}, but the cells of {name} start from the variant stata of a config, where it is "
+                f"{value}: name no other way to prune"
+            )
+    cells = {}
+    for cell in data["GRIDS"][name]["cells"]:
+        of, overrides = data["EVALUATED"].get(cell) or (None, data["CELLS"][cell])
+        cells[cell] = Cell(cell, overrides, of)
+    return Grid(name=name, **data["GRIDS"][name] | {"cells": cells})
+
+
+def _ad_hoc(key: str, values: str, base: ConfigDict) -> Grid:
+    cells = {}
+    for value in values.split(";" if ";" in values else ","):
+        name = f"{key}={value.strip()}"
+        cells[name] = Cell(name, config.parse_overrides(base, [f"--config.{name}"]))
+    if key == "seed":
+        raise config.ConfigError("--grid is over the seed: --seeds names them")
+    numeric = all(isinstance(value, int | float) for cell in cells.values() for value in cell.overrides.values())
+    return Grid(key, key, next(iter(cells)), cells, key if numeric else None)
+
+
+def flags(overrides: Mapping[str, object]) -> list[str]:
+    """Overrides as a user types them, which `config.parse_overrides` reads back."""
+    return [f"--config.{key}={_text(value)}" for key, value in overrides.items()]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ",".join(map(str, value)) or "()"
+    return str(value)

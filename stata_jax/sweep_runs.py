@@ -1,0 +1,234 @@
+"""The children of a sweep: commands of which several run at a time, each on its share of the machine."""
+
+import dataclasses
+import itertools
+import os
+import pathlib
+import shlex
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import IO
+
+from ml_collections import ConfigDict
+
+from stata_jax import config, reuse
+from stata_jax.config_rules import RULES
+from stata_jax.training.progress import format_time
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+# What may differ between a run and the one that is asked for, as in `train`.
+FREE = ("eval.batch_size", "checkpoint", "train.log_every", "data.data_dir", "data.manual_dir", "data.workers")
+_POLL = 0.1  # seconds between two looks at the children
+_GRACE = 5.0  # seconds that a stopped child has to end
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A command to run once.
+
+    Attributes:
+      name: For the lines about it.
+      kind: Tasks of one kind take about the same time.
+      command: After `python`.
+      log: File for what it prints; the end of an earlier one stays.
+      result: The file that it leaves; a task whose result is there is done.
+      needs: A file that must be there before it can start, or None.
+    """
+
+    name: str
+    kind: str
+    command: Sequence[str]
+    log: pathlib.Path
+    result: pathlib.Path
+    needs: pathlib.Path | None = None
+
+    def __str__(self) -> str:
+        return shlex.join(["python", *self.command])
+
+
+@dataclasses.dataclass
+class _Child:
+    task: Task
+    process: subprocess.Popen[bytes]
+    log: IO[bytes]
+    offset: int  # where in the log its own lines begin
+    began: float
+
+
+def run_all(
+    tasks: Sequence[Task],
+    *,
+    jobs: int,
+    gpus: int = 0,
+    describe: Callable[[Task], str] = lambda task: "",
+    say: Callable[[str], None] = lambda line: print(line, flush=True),
+) -> list[Task]:
+    """Runs what is not done, in order, `jobs` at a time; stops the children when it is interrupted.
+
+    Args:
+      tasks: In the order in which to start them; one whose `needs` is missing waits.
+      jobs: How many at once. Each child has its share of the cores that this process may use, where the system can.
+      gpus: How many GPUs to deal out, to each child those of its share; 0 leaves them alone.
+      describe: Says in a few words how a done task ended.
+      say: Takes a line when a task starts and ends.
+
+    Returns:
+      The tasks that failed, and those that waited for them in vain.
+    """
+    waiting = [task for task in tasks if not task.result.exists()]
+    total, done, seconds = len(waiting), 0, dict[str, list[float]]()
+    failed: list[Task] = []
+    children: dict[int, _Child] = {}
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` is to stop the children as well
+    try:
+        while waiting or children:
+            ready = [task for task in waiting if task.needs is None or task.needs.exists()]
+            for slot in range(jobs):
+                if slot in children or not ready:
+                    continue
+                task = ready.pop(0)
+                waiting.remove(task)
+                child = _start(task, slot=slot, jobs=jobs, gpus=gpus)
+                if child is None:
+                    say(f"failed   {task.name}: another process is at it")
+                    failed.append(task)
+                else:
+                    children[slot] = child
+                    say(f"start    {task.name} ({total - len(waiting)} of {total})")
+            if not children and not ready and waiting:  # what they wait for will never come
+                say(f"left out {', '.join(task.name for task in waiting)}")
+                return failed + waiting
+            time.sleep(_POLL)
+            for slot, child in list(children.items()):
+                code = child.process.poll()
+                if code is None:
+                    continue
+                del children[slot]
+                child.log.close()
+                done += 1
+                took = time.monotonic() - child.began
+                if code == 0 and child.task.result.exists():
+                    seconds.setdefault(child.task.kind, []).append(took)
+                    what = f"done     {child.task.name} in {format_time(took)}{describe(child.task)}"
+                else:
+                    failed.append(child.task)
+                    what = f"failed   {child.task.name} after {format_time(took)}: {_last_line(child, code)}"
+                left = _time_left(waiting, list(children.values()), seconds, jobs)
+                say(f"{what} ({done} of {total} ended, {left} left)")
+    finally:
+        _stop(list(children.values()))
+        signal.signal(signal.SIGTERM, before)
+    return failed
+
+
+def check_run(folder: pathlib.Path, settings: ConfigDict) -> None:
+    """Raises where a folder holds a run of another config.
+
+    Args:
+      folder: Of the run; it may be missing.
+      settings: The config that is asked for.
+
+    Raises:
+      ConfigError: Naming the first key that differs, of those on which the result depends.
+    """
+    if not (folder / "config.json").exists() or not any(folder.glob("checkpoints/*")):
+        return
+    have = reuse.read_settings(folder)
+    for key in RULES:
+        if have[key] != settings[key] and not key.startswith(FREE):
+            raise config.ConfigError(
+                f"{folder} holds a run with {key}={have[key]}, not {settings[key]}: name another folder with "
+                "--workdir, or delete that one"
+            )
+
+
+def shares(items: Sequence[int], count: int) -> list[list[int]]:
+    """Splits what a machine has into `count` parts that differ by one at most; where there is too little, shared.
+
+    Args:
+      items: Numbers of cores or GPUs.
+      count: How many parts.
+
+    Returns:
+      The parts, each of neighbours and none empty.
+    """
+    if len(items) < count:
+        return [[items[i % len(items)]] for i in range(count)]
+    edges = [i * len(items) // count for i in range(count + 1)]
+    return [list(items[low:high]) for low, high in itertools.pairwise(edges)]
+
+
+def _start(task: Task, *, slot: int, jobs: int, gpus: int) -> _Child | None:
+    """Starts a child; None if another process holds its log."""
+    task.log.parent.mkdir(parents=True, exist_ok=True)
+    log = task.log.open("ab")
+    if fcntl is not None:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the child inherits it, and holds it if we are killed
+        except OSError:
+            log.close()
+            return None
+    environment = dict(os.environ)
+    if gpus:
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, shares(range(gpus), jobs)[slot]))
+    offset = log.tell()
+    log.write(f"{task}\n".encode())
+    log.flush()
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+    try:
+        if cores:
+            os.sched_setaffinity(0, shares(cores, jobs)[slot])  # inherited
+        process = subprocess.Popen(
+            [sys.executable, *task.command],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
+    finally:
+        if cores:
+            os.sched_setaffinity(0, cores)
+    return _Child(task, process, log, offset, time.monotonic())
+
+
+def _stop(children: Sequence[_Child]) -> None:
+    """Ends children at once: a run goes on from its last checkpoint however it ended."""
+    for child in children:
+        child.process.terminate()
+    end = time.monotonic() + _GRACE
+    for child in children:
+        try:
+            child.process.wait(max(0.0, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.process.kill()
+            child.process.wait()
+        child.log.close()
+
+
+def _last_line(child: _Child, code: int) -> str:
+    """The last line that a failed child printed."""
+    with child.task.log.open("rb") as file:
+        file.seek(child.offset)
+        lines = file.read().decode(errors="replace").replace("\r", "\n").split("\n")[1:]
+    said = [line.strip() for line in lines if line.strip()]
+    return said[-1] if said else f"exit code {code} and not a word"
+
+
+def _time_left(waiting: Sequence[Task], children: Sequence[_Child], seconds: dict[str, list[float]], jobs: int) -> str:
+    """What the remaining tasks take if they take as long as those of their kind did, `jobs` at a time."""
+    means = {kind: statistics.mean(values) for kind, values in seconds.items()}
+    now, left = time.monotonic(), 0.0
+    for task in waiting:
+        left += means.get(task.kind, 0.0)
+    for child in children:
+        left += max(0.0, means.get(child.task.kind, 0.0) - (now - child.began))
+    known = all(task.kind in means for task in [*waiting, *(child.task for child in children)])
+    return ("about " if known else "at least ") + format_time(left / jobs)
