@@ -2,7 +2,7 @@
 
     python -m stata_jax.main --config=configs/digits_dvs.py
 
-T = 16 frames of equal event count, keep rate 0.2 in both blocks. The recordings are made once, in `data.data_dir`.
+T = 16 frames of equal event count, keep rate 0.2. The recordings are made once, in `data.data_dir`.
 README.md has the time that it takes and the accuracy. The argument is as in `configs/digits.py`.
 """
 
@@ -20,10 +20,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.channels = 2
     config.data.train_examples = 4096
     config.data.test_examples = 1000
-    config.data.digits.size = 16
     config.data.digits.clutter = 2
     config.model.timesteps = 16
-    # 8x8 patches as with "0011", in about half of the time: the wide layers of the stem have 8x8 places, not 32x32.
-    config.model.pooling = "1100"
     config.train.epochs = 10
     return config.lock()

@@ -13,6 +13,7 @@ from stata_jax.build_data import augment, augment_options, image_shape, model_in
 from stata_jax.config_check import ConfigError
 from stata_jax.models.registry import FAMILIES
 from stata_jax.models.transformer import SpikingTransformer
+from stata_jax.sparsity.coverage import coverage_sums
 from stata_jax.sparsity.placement import align_positions, prune_positions
 from stata_jax.training import optimizer as optimizers
 from stata_jax.training.losses import stata_loss
@@ -91,6 +92,7 @@ def objective(config: ConfigDict) -> Objective:
         intra_heads=align.intra_heads,
         match=align.match,
         distance=align.distance,
+        lean=config.train.lean,
     )
 
 
@@ -110,7 +112,15 @@ def step(config: ConfigDict, optimizer: optax.GradientTransformation, *, steps_p
 
 def test_step(config: ConfigDict) -> Callable[..., Any]:
     """The per-device evaluation step, a function of variables, batch and key."""
-    return functools.partial(eval_step, model=model(config, axis_name=AXIS), prepare=prepare(config), axis_name=AXIS)
+    patch = 2 ** config.model.pooling.count("1")
+    place = dict(size=config.data.digits.size, grid=config.data.image_size // patch, patch=patch)
+    return functools.partial(
+        eval_step,
+        model=model(config, axis_name=AXIS),
+        prepare=prepare(config),
+        axis_name=AXIS,
+        cover=functools.partial(coverage_sums, **place) if placement(config)[0] else None,
+    )
 
 
 def optimizer(config: ConfigDict, *, steps_per_epoch: int) -> tuple[optax.GradientTransformation, optax.Schedule]:

@@ -1,8 +1,10 @@
 """Evaluates a run's checkpoint: `python -m stata_jax.evaluate --workdir=runs/digits [--config.KEY=VALUE ...]`."""
 
 import pathlib
+import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from stata_jax import cli, config, reuse
 
 def evaluate(
     workdir: pathlib.Path, *, overrides: Mapping[str, object] | None = None, step: int | None = None
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Evaluates a checkpoint with the config beside it, on the whole test set.
 
     Of a run with `train.ema_decay` the averaged weights.
@@ -22,7 +24,8 @@ def evaluate(
       step: Which checkpoint; None for the newest.
 
     Returns:
-      `top1` and `top5`, shares from 0 to 1, `loss`, `images`, and the `step` of the checkpoint.
+      `top1` and `top5`, shares from 0 to 1, `loss`, `images`, the `step` of the checkpoint, and where it is known how
+      well the kept tokens cover the digit, see `stata_jax.training.evaluation.evaluate`.
 
     Raises:
       ConfigError: If the folder holds no such checkpoint, or the overrides do not fit it.
@@ -93,6 +96,12 @@ def _evaluate(argv: Sequence[str]) -> None:
         f"step {result['step']:.0f}: test top-1 {100 * result['top1']:.2f} %, top-5 {100 * result['top5']:.2f} %, "
         f"cross entropy {result['loss']:.4f} ({result['images']:.0f} images{whose})"
     )
+    for block, shares in result.get("coverage", {}).items():
+        on_digit, kept = (100 * statistics.mean(shares[name]) for name in ("kept_on_digit", "digit_kept"))
+        print(
+            f"{block}: {on_digit:.0f} % of the kept tokens lie on the digit "
+            f"({100 * result['coverage_chance']:.0f} % of all do), {kept:.0f} % of the digit's are kept"
+        )
 
 
 if __name__ == "__main__":

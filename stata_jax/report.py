@@ -75,18 +75,19 @@ def describe(settings: ConfigDict, source: Source, *, parameters: int) -> None:
 
 
 def summarise(
-    settings: ConfigDict, accuracy: dict[str, float], record: dict[str, Any], *, parameters: int
+    settings: ConfigDict, accuracy: dict[str, Any], record: dict[str, Any], *, parameters: int
 ) -> dict[str, Any]:
     """The content of `summary.json`.
 
     Args:
       settings: The config.
-      accuracy: Of the last state on the whole test set.
+      accuracy: Of the last state on the whole test set, as `stata_jax.training.evaluation.evaluate` returns it.
       record: What the run measured on its way.
       parameters: Number of trained parameters.
 
     Returns:
-      JSON values; times in seconds, memory in bytes, operations in multiply-accumulates per image.
+      JSON values; times in seconds, memory in bytes, operations in multiply-accumulates per image. `coverage` is None
+      where nobody knows where the digit is or no token is dropped.
     """
     tokens = _tokens(settings)
     dense, kept = _macs(settings, dense=True), _macs(settings, dense=False)
@@ -97,6 +98,8 @@ def summarise(
         "test_images": int(accuracy["images"]),
         "best_top1": record.get("best", {}).get("top1"),
         "best_step": record.get("best", {}).get("step"),
+        "coverage": accuracy.get("coverage"),
+        "coverage_chance": accuracy.get("coverage_chance"),
         "parameters": parameters,
         "tokens_attention": [a for a, _ in tokens],
         "tokens_mlp": [m for _, m in tokens],

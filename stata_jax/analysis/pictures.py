@@ -93,7 +93,8 @@ def draw_tokens(
       grid: Rows and columns of the patch grid.
       labels: True classes, integers (B,).
       predictions: Predicted classes, integers (B,).
-      corners: Row and column of the top left pixel of each digit, (B, 2), to outline it; needs `digit_size`.
+      corners: Row and column of the top left pixel of each digit, (B, 2), or (B, T, 2) where it moves, to outline what
+        of it is in the picture; needs `digit_size`. The first panel outlines all places of a digit that moves together.
       digit_size: Height and width of a digit in pixels.
       frames: What a recording shows at each timestep, to be drawn there instead of the image, (B, T, H, W, 3).
       title: Line above the picture.
@@ -109,30 +110,35 @@ def draw_tokens(
     _check_shape("predictions", predictions, (count,))
     if (corners is None) != (digit_size is None):
         raise ValueError("corners and digit_size outline a digit together: give both or neither")
+    moving = corners is not None and np.ndim(corners) == 3
     if corners is not None:
-        _check_shape("corners", corners, (count, 2))
+        _check_shape("corners", corners, (count, np.shape(corners)[1], 2) if moving else (count, 2))
     for block, positions in stages:
         if np.ndim(positions) != 3 or np.shape(positions)[1] != count:
             raise ValueError(f"positions of block {block} must be (T, {count}, K), got {np.shape(positions)}")
         if frames is not None:
             _check_shape("frames", frames, (count, len(positions), *images.shape[1:3], 3))
+        if corners is not None and moving:
+            _check_shape("corners", corners, (count, len(positions), 2))
 
     images = np.clip(np.broadcast_to(images, (*images.shape[:3], 3)), 0.0, 1.0)
     figure, axes = _panels(count, 1 + sum(min(_MOST, len(positions)) for _, positions in stages), title)
     for row, image in enumerate(images):
-        panels = [("", image)]
+        places = None if corners is None else np.asarray(corners)[row].reshape(-1, 2)  # one for all timesteps, or T
+        panels = [("", image, places)]
         for block, positions in stages:
             kept = kept_grid(np.asarray(positions)[:, row], grid=grid)
             for t in spread(len(kept), most=_MOST):
                 shown = image if frames is None else frames[row, t]
-                panels.append((f"block {block}, t={t}", veil_dropped(shown, kept[t])))
-        for column, (head, panel) in enumerate(panels):
+                place = None if places is None else places[min(t, len(places) - 1)][None]
+                panels.append((f"block {block}, t={t}", veil_dropped(shown, kept[t]), place))
+        for column, (head, panel, place) in enumerate(panels):
             axis = axes[row][column]
             axis.imshow(panel, interpolation="nearest")
             if row == 0:
                 axis.set_title(head, fontsize=8, pad=3)
-            if corners is not None and digit_size is not None:
-                _outline(axis, np.asarray(corners)[row], digit_size)
+            if place is not None and digit_size is not None:
+                _outline(axis, place, digit_size, panel.shape[:2])
         true, predicted = int(labels[row]), int(predictions[row])
         colour = _RIGHT if true == predicted else _WRONG
         axes[row][0].set_title(f"true {true}, pred {predicted}", fontsize=8, pad=3, color=colour)
@@ -160,11 +166,14 @@ def _panels(rows: int, columns: int, title: str | None) -> tuple[Figure, list[li
     return figure, axes
 
 
-def _outline(axis: Axes, corner: np.ndarray, size: int) -> None:
-    row, column = (float(value) - 0.5 for value in corner)  # a pixel's centre is at its whole coordinates
+def _outline(axis: Axes, corners: np.ndarray, size: int, picture: tuple[int, ...]) -> None:
+    """Outlines the boxes at `corners` (n, 2) together, as far as they are in the picture."""
+    # A pixel's centre is at its whole coordinates.
+    top, left = np.clip(corners.min(axis=0), 0, picture) - 0.5
+    bottom, right = np.clip(corners.max(axis=0) + size, 0, picture) - 0.5
     # Not clipped, and above the frame of the panel: a digit at the border keeps all four sides.
-    box = Rectangle((column, row), size, size, fill=False, edgecolor=_BOX, linewidth=1.0, clip_on=False, zorder=3)
-    axis.add_patch(box)
+    sides = (right - left, bottom - top)
+    axis.add_patch(Rectangle((left, top), *sides, fill=False, edgecolor=_BOX, linewidth=1.0, clip_on=False, zorder=3))
 
 
 def _check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:

@@ -18,12 +18,12 @@ import numpy as np
 from stata_jax.data import aedat2
 from stata_jax.data.archives import read_files
 from stata_jax.data.digits import NUM_CLASSES, DigitBank, load_banks
-from stata_jax.data.events import to_frames
+from stata_jax.data.events import runs_by_count, runs_by_duration, to_frames
 from stata_jax.data.recordings import MemoryStore, RecordingSource, make_source
-from stata_jax.data.sensor import record_all
+from stata_jax.data.sensor import offset_at, record_all
 from stata_jax.data.source import SceneOptions, draw_images
 
-_VERSION = 1  # of the recordings; another one makes them anew
+_VERSION = 2  # of the recordings; another one makes them anew
 _CHUNK = 64  # recordings made at once
 _STAMP = (1980, 1, 1, 0, 0, 0)  # the time of every file in the archives, so that the same options give the same bytes
 
@@ -98,9 +98,7 @@ def open_digit_recordings(
     folder = make_recordings(data_dir, options)
     stores = {}
     for split in ("train", "test"):
-        stores[split], saturated = _read(
-            folder / f"{split}.zip", timesteps=timesteps, frames=frames, size=options.image_size
-        )
+        stores[split], saturated = _read(folder / f"{split}.zip", timesteps=timesteps, frames=frames, options=options)
         print(f"digits_dvs: {len(stores[split])} {split} recordings, {saturated} saturated counts, in {folder}")
     return make_source(
         stores["train"],
@@ -119,7 +117,8 @@ def open_digit_recordings(
 def make_recordings(data_dir: str, options: RecordingOptions) -> pathlib.Path:
     """Makes the recordings unless they are there, and returns their folder, which is whole or does not exist.
 
-    It holds `train.zip` and `test.zip`, with files `<class>/<number>.aedat`, and `options.json`.
+    It holds `train.zip` and `test.zip`, with files `<class>/<number>.aedat`; `train.npy` and `test.npy`, by number the
+    row and column of the top left pixel of each digit where the path begins, `(n, 2)` int32; and `options.json`.
 
     Args:
       data_dir: folder of all data; empty for that of TFDS.
@@ -152,18 +151,21 @@ def make_recordings(data_dir: str, options: RecordingOptions) -> pathlib.Path:
 
 
 def _is_whole(folder: pathlib.Path) -> bool:
-    return all((folder / name).exists() for name in ("train.zip", "test.zip", "options.json"))
+    names = ("train.zip", "train.npy", "test.zip", "test.npy", "options.json")
+    return all((folder / name).exists() for name in names)
 
 
 def _write(path: pathlib.Path, bank: DigitBank, count: int, split: int, options: RecordingOptions) -> None:
     """Draws and records `count` scenes of a bank; recording `i` follows from the seed, the split and `i` alone."""
     scene = SceneOptions(options.image_size, options.fragment, options.clutter, noise=0.0)
     key = jax.random.fold_in(jax.random.key(options.test_seed, impl="threefry2x32"), split)
+    corners = np.empty((count, 2), np.int32)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for begin in range(0, count, _CHUNK):
             numbers = np.arange(begin, begin + _CHUNK, dtype=np.int32)  # always as many, to compile once
             drawn = jax.device_get(_draw(key, bank, numbers, options=scene))
             used = min(_CHUNK, count - begin)
+            corners[begin : begin + used] = drawn["corner"][:used]
             images = np.rint(drawn["image"][:used, ..., 0] * 255.0) / 255.0  # as bytes, the same on every device
             recordings = record_all(
                 images,
@@ -179,18 +181,51 @@ def _write(path: pathlib.Path, bank: DigitBank, count: int, split: int, options:
                 name = zipfile.ZipInfo(f"{label}/{number:06d}.aedat", _STAMP)
                 name.compress_type = zipfile.ZIP_DEFLATED
                 archive.writestr(name, aedat2.encode(events, size=options.image_size), compresslevel=1)
+    np.save(path.with_suffix(".npy"), corners)
 
 
-def _read(path: pathlib.Path, *, timesteps: int, frames: str, size: int) -> tuple[MemoryStore, int]:
+def _read(path: pathlib.Path, *, timesteps: int, frames: str, options: RecordingOptions) -> tuple[MemoryStore, int]:
     """Reads an archive of recordings as frames; the second result is the number of saturated counts."""
-    images, labels, saturated = [], [], 0
+    begins, size = _read_corners(path.with_suffix(".npy")), options.image_size
+    images, labels, corners, saturated = [], [], [], 0
     for name, data in read_files(path, lambda name: True):
         events, _ = aedat2.decode(data, name=f"{path}/{name}", size=size)
         image, cut = to_frames(events, timesteps=timesteps, by=frames, height=size, width=size, name=f"{path}/{name}")
+        offset = offset_at(
+            frame_times(events.t, timesteps=timesteps, by=frames),
+            amplitude=options.amplitude,
+            saccade_us=options.saccade_us,
+        )
         images.append(image)
-        labels.append(int(name.partition("/")[0]))
+        label, number = name.removesuffix(".aedat").split("/")
+        labels.append(int(label))
+        corners.append(np.rint(begins[int(number)] + offset).astype(np.int32))
         saturated += cut
-    return MemoryStore(np.stack(images), np.array(labels, np.int32)), saturated
+    return MemoryStore(np.stack(images), np.array(labels, np.int32), np.stack(corners)), saturated
+
+
+def _read_corners(path: pathlib.Path) -> np.ndarray:
+    try:
+        corners: np.ndarray = np.load(path)
+    except (ValueError, EOFError) as error:  # of a file that is no array, or a part of one
+        raise ValueError(f"{path} is damaged ({error}): delete it, so that the recordings are made again") from error
+    return corners
+
+
+def frame_times(t: np.ndarray, *, timesteps: int, by: str) -> np.ndarray:
+    """The time of the median event of each frame, or of the next event where a frame has none.
+
+    Args:
+      t: `(E,)` timestamps that never decrease.
+      timesteps: `T`, the number of frames, at most `E`.
+      by: how the events are cut into frames, as in `stata_jax.data.events.to_frames`.
+
+    Returns:
+      `(T,)`, in the units of `t`.
+    """
+    runs = runs_by_count(t.size, timesteps) if by == "count" else runs_by_duration(t, timesteps)
+    times: np.ndarray = t[(runs[:-1] + runs[1:]) // 2]
+    return times
 
 
 def _check(options: RecordingOptions) -> None:

@@ -14,6 +14,9 @@ class Source(Protocol):
     An image is an array of `image_shape`, (H, W, C), or (T, H, W, 2) for a recording of events in T frames. uint8
     images mean 0 to 255, float32 images 0 to 1; event frames are counts.
 
+    A source that knows where the object is has `corner` in its batches too, int32, (B, 2), or (B, T, 2) where it moves:
+    row and column of the top left pixel of its box, which is as large as all others and may stick out of the picture.
+
     In several processes, each source returns the process's own part of every batch.
     """
 

@@ -24,22 +24,33 @@ class Store(Protocol):
         """How many there are."""
 
     def read(self, numbers: np.ndarray) -> Batch:
-        """`image` `(B, T, H, W, 2)` uint8 and `label` `(B,)` int32 of the recordings of these numbers."""
+        """`image` `(B, T, H, W, 2)` uint8 and `label` `(B,)` int32 of the recordings of these numbers.
+
+        Where it is known, also `corner` `(B, T, 2)` int32, see `stata_jax.data.protocol.Source`.
+        """
 
 
 @dataclass(frozen=True, eq=False)
 class MemoryStore:
-    """Recordings in memory: `frames` `(n, T, H, W, 2)` uint8 and `labels` `(n,)` int32."""
+    """Recordings in memory.
+
+    Attributes:
+      frames: `(n, T, H, W, 2)` uint8.
+      labels: `(n,)` int32.
+      corners: `(n, T, 2)` int32, where what they show is in each frame; None where nobody knows.
+    """
 
     frames: np.ndarray
     labels: np.ndarray
+    corners: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def read(self, numbers: np.ndarray) -> Batch:
         """As in `Store`."""
-        return {"image": self.frames[numbers], "label": self.labels[numbers]}
+        batch = {"image": self.frames[numbers], "label": self.labels[numbers]}
+        return batch if self.corners is None else batch | {"corner": self.corners[numbers]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +179,8 @@ class RecordingSource:
           step: within the epoch, `0 <= step < steps_per_epoch`.
 
         Returns:
-          `image` `(B, T, H, W, 2)` uint8 counts and `label` `(B,)` int32, this process's share of the batch.
+          `image` `(B, T, H, W, 2)` uint8 counts, `label` `(B,)` int32, and `corner` `(B, T, 2)` int32 where the store
+          has one: this process's share of the batch.
 
         Raises:
           ValueError: no such epoch or step.

@@ -24,6 +24,22 @@ def closed_path(*, amplitude: float, samples: int) -> np.ndarray:
     return np.concatenate([*legs, corners[-1:]])
 
 
+def offset_at(t: np.ndarray, *, amplitude: float, saccade_us: int) -> np.ndarray:
+    """Where the image is on the path at some times; it moves evenly within each saccade.
+
+    Args:
+      t: Microseconds since the start, of any shape (...), from 0 to `3 * saccade_us`.
+      amplitude: See `record_all`.
+      saccade_us: See `record_all`.
+
+    Returns:
+      `(..., 2)` float64, rows and columns in pixels from where it began.
+    """
+    corners = amplitude * np.asarray(PATH)
+    times = saccade_us * np.arange(len(PATH))
+    return np.stack([np.interp(t, times, corners[:, axis]) for axis in (0, 1)], axis=-1)
+
+
 def shift(images: np.ndarray, offset: np.ndarray) -> np.ndarray:
     """Moves images down and right by a fraction of pixels, interpolating bilinearly, with zeros from outside.
 

@@ -6,6 +6,9 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 
+from stata_jax.sparsity.select import gather_tokens
+from stata_jax.spiking.bytes import keeping_bytes
+
 MATCHES = ("interpolate", "gather")
 DISTANCES = ("mse", "norm")
 
@@ -138,19 +141,21 @@ def intra_alignment(
     return loss
 
 
-def match_maps(shallow: jax.Array, deep: jax.Array, *, match: str, index: jax.Array | None) -> jax.Array:
-    """Brings a shallow map to the size of a deep one, from which tokens have been pruned.
+def match_tokens(x: jax.Array, *, tokens: int, match: str, index: jax.Array | None) -> jax.Array:
+    """Brings the queries or keys of a shallow layer to the tokens of a deep one, from which some have been pruned.
 
-    Interpolation takes neighbours in a map for neighbours in the image: both maps are in the order of the patches.
+    The map of a shallow layer is so brought to the size of a deep one without being made: bilinear resizing of a map
+    resizes its rows and its columns, `R (Q K^T) R^T = (R Q) (R K)^T`, and so does taking rows and columns.
+    Interpolation takes neighbours in a map for neighbours in the image: tokens are in the order of the patches.
 
     Args:
-      shallow: Shape (T, B, h, N, N).
-      deep: Shape (T, B, h, M, M).
-      match: `interpolate` resizes bilinearly; `gather` takes the rows and columns of the surviving tokens.
-      index: For `gather`, the surviving tokens in the shallow map, shape (T, B, M); None where none was pruned.
+      x: Shape (T, B, N, D).
+      tokens: M, the tokens of the deep layer.
+      match: `interpolate` resizes the map bilinearly; `gather` takes the rows and columns of the surviving tokens.
+      index: For `gather`, the surviving tokens in the shallow layer, shape (T, B, M); None where none was pruned.
 
     Returns:
-      Shape (T, B, h, M, M).
+      Shape (T, B, M, D); float32 where it is resized.
 
     Raises:
       ValueError: For another `match`.
@@ -160,43 +165,36 @@ def match_maps(shallow: jax.Array, deep: jax.Array, *, match: str, index: jax.Ar
     if match not in MATCHES:
         raise ValueError(f"unknown match {match!r}: use one of {', '.join(MATCHES)}")
     if match == "gather":
-        return shallow if index is None else reorder_map(shallow, index)
-    if shallow.shape == deep.shape:
-        return shallow
-    return jax.image.resize(shallow, deep.shape, "bilinear", antialias=False)
-
-
-def reorder_map(phi: jax.Array, order: jax.Array) -> jax.Array:
-    """Takes rows and columns of a map in another order, or some of them.
-
-    Args:
-      phi: Shape (T, B, h, N, N).
-      order: Indices into N, shape (T, B, M).
-
-    Returns:
-      Shape (T, B, h, M, M).
-    """
-    rows = jnp.take_along_axis(phi, order[:, :, None, :, None], axis=3)
-    return jnp.take_along_axis(rows, order[:, :, None, None, :], axis=4)
+        return x if index is None else gather_tokens(x, index)
+    if x.shape[2] == tokens:
+        return x
+    shape = (*x.shape[:2], tokens, x.shape[3])
+    return jax.image.resize(x.astype(jnp.float32), shape, "bilinear", antialias=False)
 
 
 def inter_alignment(
-    maps: Mapping[int, jax.Array],
+    spikes: Mapping[int, tuple[jax.Array, ...]],
     surviving: Mapping[tuple[int, int], jax.Array | None],
     *,
+    heads: int,
+    scale: float,
     at: Sequence[int],
     match: str,
     kind: str,
+    lean: bool = False,
 ) -> jax.Array:
     """Alignment between layers: every shallow map of `P_r` learns from every deeper one, averaged over the pairs.
 
     Args:
-      maps: Attention maps by layer, each of shape (T, B, h, N_l, N_l).
+      spikes: Queries and keys of each layer of `at`, both of shape (T, B, N_l, D).
       surviving: For layers i < j, the tokens of layer j as indices into those of layer i, shape (T, B, N_j); None
         where both have the same tokens.
+      heads: h.
+      scale: The attention scale s.
       at: `P_r`, the layers to compare.
-      match: How maps of two sizes are compared, see `match_maps`.
+      match: How maps of two sizes are compared, see `match_tokens`.
       kind: The distance.
+      lean: Whether queries and keys are kept in bytes for the gradient.
 
     Returns:
       `L_inter`, a scalar, float32; 0 with fewer than two layers.
@@ -204,7 +202,15 @@ def inter_alignment(
     Source: STATA, Eq. 11.
     """
     pairs = [(i, j) for i in at for j in at if i < j]
-    terms = [
-        distance(match_maps(maps[i], maps[j], match=match, index=surviving[i, j]), maps[j], kind=kind) for i, j in pairs
-    ]
-    return sum(terms, jnp.zeros((), jnp.float32)) / max(len(pairs), 1)
+
+    def term(i: int, j: int) -> jax.Array:
+        (q, k), index = spikes[j], surviving[i, j]
+
+        def shallow_map(*spikes: jax.Array) -> jax.Array:
+            matched = (match_tokens(x, tokens=q.shape[2], match=match, index=index) for x in spikes)
+            return attention_map(*matched, heads=heads, scale=scale)
+
+        teacher = attention_map(q, k, heads=heads, scale=scale)
+        return distance(keeping_bytes(shallow_map, lean=lean)(*spikes[i]), teacher, kind=kind)
+
+    return sum((term(i, j) for i, j in pairs), jnp.zeros((), jnp.float32)) / max(len(pairs), 1)

@@ -1,5 +1,6 @@
 """The training objective (Eq. 12): cross entropy plus the two alignment losses."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,9 @@ import jax.numpy as jnp
 import optax
 
 from stata_jax.models.encoder import surviving_tokens
-from stata_jax.sparsity.alignment import inter_alignment, intra_alignment, reorder_map
+from stata_jax.sparsity.alignment import inter_alignment, intra_alignment
+from stata_jax.sparsity.select import gather_tokens
+from stata_jax.spiking.bytes import keeping_bytes
 
 CLASSIFICATION = ("cross_entropy", "tet")
 
@@ -51,6 +54,7 @@ def stata_loss(
     intra_heads: bool,
     match: str,
     distance: str,
+    lean: bool = False,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Total loss and its terms: `L = L_CE + alpha L_intra + beta L_inter`, where `L_CE` may be `tet_loss`.
 
@@ -58,8 +62,7 @@ def stata_loss(
 
     Args:
       logits: Shape (B, K) for K classes.
-      aux: What the model has seen: `step_logits`, `q` and `k` of its `blocks`, their `maps`, the `order` and the `kept`
-        tokens.
+      aux: What the model has seen: `step_logits`, `q` and `k` of its `blocks`, the `order` and the `kept` tokens.
       targets: Target distribution over the classes, shape (B, K).
       classification: What stands for `L_CE`: `cross_entropy`, or `tet`.
       tet_means: See `tet_loss`.
@@ -74,6 +77,7 @@ def stata_loss(
       intra_heads: Whether heads are aligned.
       match: How maps of two sizes are compared.
       distance: `mse` or `norm`.
+      lean: Whether `q` and `k` are kept in bytes for the gradients of their maps.
 
     Returns:
       The loss, a float32 scalar, and the terms `cross_entropy`, `intra`, `inter` and, where it is used, `tet`, all
@@ -91,18 +95,25 @@ def stata_loss(
     if classification == "tet":
         terms["tet"] = tet_loss(aux["step_logits"], targets, means=tet_means, lamb=tet_lambda)
     intra = inter = jnp.zeros((), jnp.float32)
-    maps = aux["maps"]
     if alpha and intra_at:
-        spikes = [aux["blocks"][l]["attention"] for l in intra_at]
         settings: dict[str, Any] = {"over_time": intra_time, "over_heads": intra_heads, "kind": distance}
-        layers = [intra_alignment(at["q"], at["k"], heads=heads, scale=scale, **settings) for at in spikes]
-        intra = sum(layers, intra) / len(layers)
+        of_layer = keeping_bytes(functools.partial(intra_alignment, heads=heads, scale=scale, **settings), lean=lean)
+        intra = sum((of_layer(*_spikes(aux, l)) for l in intra_at), intra) / len(intra_at)
     if beta:
         surviving = {(i, j): surviving_tokens(aux["kept"], i, j) for i in inter_at for j in inter_at if i < j}
-        by_layer = {l: maps[l] for l in inter_at}
-        if match == "interpolate":
-            orders = {l: aux["order"][l] for l in inter_at}
-            by_layer = {l: phi if orders[l] is None else reorder_map(phi, orders[l]) for l, phi in by_layer.items()}
-        inter = inter_alignment(by_layer, surviving, at=inter_at, match=match, kind=distance)
+        spikes = {l: _spikes(aux, l) for l in inter_at}
+        if match == "interpolate":  # takes neighbours in a map for neighbours in the image
+            for l in inter_at:
+                if (order := aux["order"][l]) is not None:
+                    spikes[l] = tuple(gather_tokens(x, order) for x in spikes[l])
+        inter = inter_alignment(
+            spikes, surviving, heads=heads, scale=scale, at=inter_at, match=match, kind=distance, lean=lean
+        )
     total = terms[classification] + alpha * intra + beta * inter
     return total, terms | {"intra": intra, "inter": inter}
+
+
+def _spikes(aux: dict[str, Any], block: int) -> tuple[jax.Array, ...]:
+    """Queries and keys of a block."""
+    seen = aux["blocks"][block]["attention"]
+    return seen["q"], seen["k"]

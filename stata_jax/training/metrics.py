@@ -90,7 +90,8 @@ class MetricsWriter:
 
         Args:
           step: Optimiser steps done so far.
-          values: Names to scalars or to further mappings, whose keys are joined with "/".
+          values: Names to scalars or to further mappings, whose keys are joined with "/"; a list is the mapping of a
+            value for each timestep, `t0`, `t1` and so on.
 
         Raises:
           ValueError: If `step` is negative, a value is not one number, or a name is "step", empty or there twice.
@@ -123,6 +124,8 @@ def _flatten(values: Mapping[str, Any], prefix: str, out: dict[str, int | float 
     """Puts the scalars of nested mappings into `out`, under their joined names."""
     for key, value in values.items():
         name = f"{prefix}{key}"
+        if isinstance(value, list):
+            value = {f"t{t}": each for t, each in enumerate(value)}
         if isinstance(value, Mapping):
             _flatten(value, f"{name}/", out)
         elif not isinstance(key, str) or not key or name == "step" or name in out:

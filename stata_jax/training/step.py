@@ -15,6 +15,8 @@ Objective = Callable[[jax.Array, dict[str, Any], jax.Array], tuple[jax.Array, di
 # (key, images, labels, step) to (images, targets), batch first: from what a source gives to what a model is trained on.
 Augment = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 Prepare = Callable[[jax.Array], jax.Array]  # images as a source gives them to those that a model takes, batch first
+# (kept patches by block, corner, mask) to sums over the images, as in `stata_jax.sparsity.coverage.coverage_sums`.
+Cover = Callable[[dict[int, jax.Array], jax.Array, jax.Array], dict[str, Any]]
 
 
 def train_step(
@@ -98,33 +100,45 @@ def _in_turn(gradient_of: Callable[..., Any], state: TrainState, parts: Any) -> 
 
 
 def eval_step(
-    variables: dict[str, Any], batch: Batch, key: jax.Array, *, model: nn.Module, prepare: Prepare, axis_name: str
-) -> dict[str, jax.Array]:
+    variables: dict[str, Any],
+    batch: Batch,
+    key: jax.Array,
+    *,
+    model: nn.Module,
+    prepare: Prepare,
+    axis_name: str,
+    cover: Cover | None = None,
+) -> dict[str, Any]:
     """Counts hits on one batch; images with a false mask are padding and do not count.
 
     Args:
       variables: `params` and `batch_stats`.
-      batch: This device's `image`, images (B, H, W, C) or recordings (B, T, H, W, C), `label` (B,) and `mask` (B,).
+      batch: This device's `image`, images (B, H, W, C) or recordings (B, T, H, W, C), `label` (B,) and `mask` (B,), and
+        `corner`, (B, 2) or (B, T, 2), where the source knows it.
       key: A JAX random key, for the metric `random` alone.
       model: The network.
       prepare: Makes floating images of those in the batch.
       axis_name: Name of the device axis.
+      cover: Says how well the kept patches cover what is at `corner`; None for a network that drops none.
 
     Returns:
-      Sums over all devices: `top1`, `top5` (int32 hits), `loss` (cross entropy) and `count` (int32 images).
+      Sums over all devices: `top1`, `top5` (int32 hits), `loss` (cross entropy) and `count` (int32 images), and
+      `coverage`, what `cover` returns, where there are both it and a `corner`.
     """
     images = time_major(prepare(batch["image"]))
-    logits, _ = model.apply(variables, images, key=jax.random.fold_in(key, jax.lax.axis_index(axis_name)))
+    logits, aux = model.apply(variables, images, key=jax.random.fold_in(key, jax.lax.axis_index(axis_name)))
     mask, label = batch["mask"], batch["label"]
     # The rank of the true class; logits that are not below it count against it, so that a silent network scores
     # nothing, nor one whose logits are NaN.
     true = jnp.take_along_axis(logits, label[:, None], axis=-1)
     rank = jnp.sum(~(logits < true), axis=-1) - 1
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, label)
-    sums = {
+    sums: dict[str, Any] = {
         "top1": jnp.sum((mask & (rank < 1)).astype(jnp.int32)),
         "top5": jnp.sum((mask & (rank < 5)).astype(jnp.int32)),
         "loss": jnp.sum(jnp.where(mask, losses, 0.0)),
         "count": jnp.sum(mask.astype(jnp.int32)),
     }
+    if cover is not None and "corner" in batch:
+        sums["coverage"] = cover(aux["positions"], batch["corner"], mask)
     return jax.lax.psum(sums, axis_name)

@@ -14,7 +14,7 @@ from stata_jax.sparsity.alignment import (
     head_mean_map,
     inter_alignment,
     intra_alignment,
-    match_maps,
+    match_tokens,
     time_mean_map,
 )
 
@@ -172,14 +172,26 @@ def corners(place, size, old):
     return [(min(max(low, 0), old - 1), 1 - share), (min(max(low + 1, 0), old - 1), share)]
 
 
+def spikes(n, seed):
+    q, k = (np.random.RandomState(seed + i).randint(0, 2, (T, B, n, D)).astype(np.float32) for i in (0, 1))
+    return q, k
+
+
 @pytest.mark.parametrize("size", [7, 5, 3, 1])
-def test_interpolate_is_bilinear(size):
-    shallow = normal(2, 1, 2, 7, 7)
-    deep = jnp.zeros((2, 1, 2, size, size))
-    matched = match_maps(jnp.asarray(shallow), deep, match="interpolate", index=None)
-    assert matched.shape == deep.shape
-    for place in np.ndindex(2, 1, 2):
-        np.testing.assert_allclose(matched[place], bilinear(shallow[place], size), rtol=1e-4, atol=1e-5)
+def test_the_map_of_interpolated_spikes_is_the_interpolated_map(size):
+    pair = spikes(7, 0)
+    matched = [match_tokens(jnp.asarray(x), tokens=size, match="interpolate", index=None) for x in pair]
+    assert matched[0].shape == (T, B, size, D)
+    actual = attention_map(*matched, heads=HEADS, scale=SCALE)
+    phi = explicit_map(*pair)
+    for place in np.ndindex(T, B, HEADS):
+        np.testing.assert_allclose(actual[place], bilinear(phi[place], size), rtol=1e-4, atol=1e-5)
+
+
+def test_interpolation_of_bfloat16_spikes_is_float32():
+    q = jnp.asarray(spikes(7, 0)[0])
+    small = match_tokens(q.astype(jnp.bfloat16), tokens=3, match="interpolate", index=None)
+    np.testing.assert_array_equal(small, match_tokens(q, tokens=3, match="interpolate", index=None), strict=True)
 
 
 def surviving(size, seed=0):
@@ -195,24 +207,25 @@ def explicit_gather(phi, index):
 
 
 def test_gather_takes_the_surviving_rows_and_columns():
-    shallow, index = normal(T, B, HEADS, N, N), surviving(3)
-    deep = jnp.zeros((T, B, HEADS, 3, 3))
-    matched = match_maps(jnp.asarray(shallow), deep, match="gather", index=jnp.asarray(index))
-    np.testing.assert_array_equal(matched, explicit_gather(shallow, index))
-    same = match_maps(jnp.asarray(shallow), jnp.asarray(shallow), match="gather", index=None)
-    np.testing.assert_array_equal(same, shallow)
+    (q, k), index = spikes(N, 0), surviving(3)
+    matched = [match_tokens(jnp.asarray(x), tokens=3, match="gather", index=jnp.asarray(index)) for x in (q, k)]
+    np.testing.assert_array_equal(
+        attention_map(*matched, heads=HEADS, scale=SCALE), explicit_gather(explicit_map(q, k), index)
+    )
+    np.testing.assert_array_equal(match_tokens(jnp.asarray(q), tokens=N, match="gather", index=None), q)
 
 
 def test_unknown_match():
     with pytest.raises(ValueError, match="unknown match 'crop': use one of interpolate, gather"):
-        match_maps(jnp.zeros((1, 1, 1, 2, 2)), jnp.zeros((1, 1, 1, 2, 2)), match="crop", index=None)
+        match_tokens(jnp.zeros((1, 1, 2, 2)), tokens=2, match="crop", index=None)
 
 
+@pytest.mark.parametrize("lean", [False, True])
 @pytest.mark.parametrize("match", ["interpolate", "gather"])
-def test_inter_alignment_averages_over_pairs(match):
+def test_inter_alignment_averages_over_pairs(match, lean):
     index = surviving(3)
-    maps = {layer: normal(T, B, HEADS, n, n, seed=layer) for layer, n in [(0, N), (2, N), (5, 3)]}
-    indices = {(0, 2): None, (0, 5): index, (2, 5): index}
+    pairs = {layer: spikes(n, seed=layer) for layer, n in [(0, N), (2, N), (5, 3)]}
+    maps = {layer: explicit_map(*pair) for layer, pair in pairs.items()}
 
     def small(phi):
         if match == "gather":
@@ -226,20 +239,23 @@ def test_inter_alignment_averages_over_pairs(match):
             explicit_distance(small(maps[2]), maps[5], "mse"),
         ]
     )
-    given = {pair: None if x is None else jnp.asarray(x) for pair, x in indices.items()}
-    loss, gradient = jax.value_and_grad(inter_alignment)(
-        {l: jnp.asarray(x) for l, x in maps.items()}, given, at=(5, 0, 2), match=match, kind="mse"
-    )
+    indices = {(0, 2): None, (0, 5): jnp.asarray(index), (2, 5): jnp.asarray(index)}
+    options = dict(heads=HEADS, scale=SCALE, match=match, kind="mse")
+    given = jax.tree.map(jnp.asarray, pairs)
+    loss, gradient = jax.jit(
+        jax.value_and_grad(lambda x: inter_alignment(x, indices, at=(5, 0, 2), lean=lean, **options))
+    )(given)
     np.testing.assert_allclose(loss, expected, rtol=1e-4)
     assert not np.any(gradient[5])  # the deepest map only teaches
     # Layer 2 teaches layer 0 without learning from it: its gradient is that of the pair (2, 5) alone.
-    deep = jnp.asarray(maps[5])
-    alone = jax.grad(lambda x: distance(match_maps(x, deep, match=match, index=given[2, 5]), deep, kind="mse"))
-    np.testing.assert_allclose(gradient[2], alone(jnp.asarray(maps[2])) / 3, rtol=1e-4, atol=1e-8)
-    assert np.any(gradient[0])
+    alone = jax.grad(lambda x: inter_alignment({**given, 2: x}, indices, at=(2, 5), **options))(given[2])
+    for actual, third in zip(gradient[2], alone, strict=True):
+        np.testing.assert_allclose(actual, third / 3, rtol=1e-4, atol=1e-8)
+    assert all(np.any(x) for x in gradient[0])
 
 
 @pytest.mark.parametrize("at", [(), (3,)])
 def test_inter_alignment_needs_two_layers(at):
-    loss = inter_alignment({3: jnp.ones((T, B, HEADS, N, N))}, {}, at=at, match="interpolate", kind="mse")
+    given = {3: jax.tree.map(jnp.asarray, spikes(N, 0))}
+    loss = inter_alignment(given, {}, heads=HEADS, scale=SCALE, at=at, match="interpolate", kind="mse")
     assert loss == 0 and loss.dtype == jnp.float32

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.sparsity.alignment import attention_map, inter_alignment, intra_alignment
+from stata_jax.sparsity.alignment import inter_alignment, intra_alignment
 from stata_jax.training.losses import stata_loss, tet_loss
 
 T, B, D, HEADS, SCALE, CLASSES = 2, 3, 4, 2, 0.125, 5
@@ -27,12 +27,11 @@ def kept():
 
 def seen():
     """What a model of four blocks has seen; in each block its own spikes."""
-    blocks, maps = [], []
+    blocks = []
     for l, n in enumerate(TOKENS):
         q, k = jnp.asarray(spikes(n, 2 * l)), jnp.asarray(spikes(n, 2 * l + 1))
         blocks.append({"attention": {"q": q, "k": k}})
-        maps.append(attention_map(q, k, heads=HEADS, scale=SCALE))
-    return {"blocks": blocks, "maps": maps, "order": [None] * len(TOKENS), "kept": {1: kept()}}
+    return {"blocks": blocks, "order": [None] * len(TOKENS), "kept": {1: kept()}}
 
 
 def classes():
@@ -75,7 +74,8 @@ def test_loss_is_the_weighted_sum_of_the_terms(match, distance, time, heads):
     layers = [intra(aux["blocks"][l]["attention"]["q"], aux["blocks"][l]["attention"]["k"]) for l in AT]
     np.testing.assert_allclose(terms["intra"], np.mean(layers), rtol=1e-5)
     surviving = {(0, 2): kept(), (0, 3): kept(), (2, 3): None}  # who enters blocks 2 and 3 has survived block 1
-    inter = inter_alignment(dict(enumerate(aux["maps"])), surviving, at=AT, match=match, kind=distance)
+    spikes = {l: (block["attention"]["q"], block["attention"]["k"]) for l, block in enumerate(aux["blocks"])}
+    inter = inter_alignment(spikes, surviving, heads=HEADS, scale=SCALE, at=AT, match=match, kind=distance)
     np.testing.assert_allclose(terms["inter"], inter, rtol=1e-5)
     assert terms["intra"] > 0 and terms["inter"] > 0
     expected = terms["cross_entropy"] + 0.01 * terms["intra"] + 0.02 * terms["inter"]
@@ -100,31 +100,38 @@ def test_a_weight_of_zero_turns_its_term_off():
 
 
 def test_a_term_that_is_off_reads_nothing():
-    nothing = {"blocks": None, "maps": None, "kept": None}
+    nothing = {"blocks": None, "kept": None}
     total, terms = loss(nothing, alpha=0.0, beta=0.0)
     assert total == terms["cross_entropy"]
 
 
 def test_deepest_map_is_taught_by_none():
     aux = seen()
+    gradient = jax.grad(lambda blocks: loss({**aux, "blocks": blocks}, alpha=0.0)[0])(aux["blocks"])
+    learning = [any(np.any(x) for x in jax.tree.leaves(block)) for block in gradient]
+    assert learning == [True, False, True, False]
 
-    def total(maps):
-        return loss({**aux, "maps": maps})[0]
 
-    gradient = jax.grad(total)(aux["maps"])
-    assert np.any(gradient[0]) and np.any(gradient[2])
-    assert not np.any(gradient[1]) and not np.any(gradient[3])
+def test_lean_changes_no_gradient():
+    aux = seen()
+
+    def gradient(**changes):
+        return jax.jit(jax.grad(lambda blocks: loss({**aux, "blocks": blocks}, **changes)[0]))(aux["blocks"])
+
+    plain, lean = gradient(), gradient(lean=True)
+    assert any(np.any(x) for x in jax.tree.leaves(plain))
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-9), lean, plain)
 
 
 def test_interpolation_does_not_depend_on_the_slots():
     """Tokens in other slots, with the order that undoes it: the maps are compared in the order of the patches."""
     straight = seen()
-    shuffled = straight | {"maps": list(straight["maps"]), "order": list(straight["order"])}
+    shuffled = straight | {"blocks": list(straight["blocks"]), "order": list(straight["order"])}
     slots = np.stack([np.random.RandomState(t).permutation(4) for t in range(T * B)]).reshape(T, B, 4)
     for l in (2, 3):
-        phi = np.asarray(straight["maps"][l])
-        rows = np.take_along_axis(phi, slots[:, :, None, :, None], axis=3)
-        shuffled["maps"][l] = jnp.asarray(np.take_along_axis(rows, slots[:, :, None, None, :], axis=4))
+        spikes = straight["blocks"][l]["attention"]
+        moved = {name: jnp.asarray(np.take_along_axis(x, slots[..., None], axis=2)) for name, x in spikes.items()}
+        shuffled["blocks"][l] = {"attention": moved}
         shuffled["order"][l] = jnp.asarray(np.argsort(slots, axis=-1), jnp.int32)
     expected, terms = loss(straight)[1]["inter"], loss(shuffled)[1]
     np.testing.assert_allclose(terms["inter"], expected, rtol=1e-6)
