@@ -1,5 +1,6 @@
 """What a sweep leaves beside its runs: runs.csv, and a table and figures for each grid."""
 
+import importlib.util
 import json
 import pathlib
 import statistics
@@ -100,7 +101,7 @@ def _draw(
         for cell in grid.trained
     }
     runs = {name: of_cell for name, of_cell in runs.items() if of_cell}
-    if runs:
+    if runs and importlib.util.find_spec("stata_jax.analysis.coverage_plot"):
         from stata_jax.analysis.coverage_plot import draw_coverage  # type: ignore[import-untyped, unused-ignore]
 
         drawn.append(f"figure_{grid.name}_coverage.png")
