@@ -21,6 +21,7 @@ from stata_jax.sweep_runs import Task, check_run, run_all
 
 ConfigError = config.ConfigError
 _ENERGY_EXAMPLES = 500  # test images of which firing rates are measured
+_ROUNDS = 15  # timed steps of each cell
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -142,7 +143,7 @@ def _time(grid: Grid, base: ConfigDict, workdir: pathlib.Path) -> None:
     costs = json.loads(path.read_text()) if path.exists() else {}
     configs = {cell.name: config.apply_overrides(base, cell.overrides) for cell in grid.trained}
     if costs.get(grid.name, {}).get("cells", {}).keys() != configs.keys():
-        write_json(path, costs | {grid.name: sweep_costs.measure(configs)})
+        write_json(path, costs | {grid.name: sweep_costs.measure(configs, rounds=_ROUNDS)})
 
 
 if __name__ == "__main__":
