@@ -104,6 +104,10 @@ GRIDS: dict[str, dict[str, object]] = {
     "training_free": {
         "title": "Pruning networks that were not trained for it",
         "baseline": "dense",
-        "cells": ["dense", "stata", *EVALUATED],
+        "cells": [
+            cell
+            for of in ("dense", "stata")
+            for cell in (of, *(each for each in EVALUATED if EVALUATED[each][0] == of))
+        ],
     },
 }
