@@ -81,6 +81,13 @@ def test_step_takes_accumulation_and_averaging():
     assert (options["accumulate"], options["ema_decay"]) == (3, 0.5)
 
 
+def test_evaluation_looks_at_the_digit_where_tokens_are_dropped():
+    values = {"data.digits.size": 12, "data.image_size": 64, "model.pooling": "0111"}
+    settings = config.apply_overrides(digits.get_config(), values)
+    assert build.test_step(settings).keywords["cover"].keywords == {"size": 12, "grid": 8, "patch": 8}
+    assert build.test_step(digits.get_config("dense")).keywords["cover"] is None
+
+
 def test_augment_smooths_and_mixes():
     settings = config.apply_overrides(common.get_config(), {"augment.mixup": 0.5, "augment.label_smoothing": 0.2})
     images, labels = jnp.arange(4, dtype=jnp.float32).reshape(4, 1, 1, 1), jnp.asarray([0, 1, 2, 3])

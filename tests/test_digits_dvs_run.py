@@ -29,6 +29,8 @@ def test_a_run_makes_its_recordings_and_evaluates_again(tmp_path, capsys):
     summary = json.loads((workdir / "summary.json").read_text())
     assert summary["test_images"] == 8
     assert summary["tokens_attention"] == [65, 14] and summary["tokens_mlp"] == [14, 4]
+    assert all(len(share) == 4 for block in summary["coverage"].values() for share in block.values())
+    assert 0.2 < summary["coverage_chance"] <= 0.25  # 16 of 64 patches, but for boxes that stick out
     with Image.open(workdir / "tokens.png") as picture:
         assert picture.size[0] == pytest.approx(150 * (9 * 1.28 + 0.08), abs=2)  # a recording, two blocks of 4 panels
 

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from stata_jax import build, config, evaluate, main, reuse, train
+from stata_jax.analysis.coverage_plot import read_coverage
 from stata_jax.training.checkpoint import Checkpoints
 from stata_jax.training.state import create_state
 
@@ -86,6 +87,17 @@ def test_a_run_leaves_its_results(finished):
     assert last["step"] == 12
     assert last["test/top1"] == pytest.approx(summary["top1"])
     assert last["test/images"] == 25
+    assert list(summary["coverage"]) == ["block0", "block1"]
+    for block, shares in summary["coverage"].items():
+        for name in ("kept_on_digit", "digit_kept"):
+            assert [last[f"test/coverage/{block}/{name}/t{t}"] for t in (0, 1)] == pytest.approx(shares[name], rel=1e-5)
+    # 13 and 3 of 64 patches are kept, and the digit of 14 pixels lies on 9 to 16 of them.
+    for block, kept in (("block0", 13), ("block1", 3)):
+        for on_digit, digit_kept in zip(*summary["coverage"][block].values(), strict=True):
+            assert 9 / kept * digit_kept <= on_digit + 1e-6 and on_digit <= 16 / kept * digit_kept + 1e-6
+    assert 9 / 64 < last["test/coverage_chance"] == pytest.approx(summary["coverage_chance"], rel=1e-5) < 16 / 64
+    records = read_coverage(finished / "metrics.jsonl")
+    assert [(record["step"], record["epoch"]) for record in records] == [(4, 1), (8, 2), (12, 3)]
     with Image.open(finished / "tokens.png") as picture:
         assert min(picture.size) > 300
     assert list((finished / "tensorboard").glob("events*"))
@@ -117,7 +129,15 @@ def test_evaluate_repeats_the_accuracy(finished, capsys):
     assert result["step"] == 12
     assert result["top1"] == pytest.approx(summary["top1"])
     assert evaluate.main([f"--workdir={finished}", "--config.data.test_examples=7"]) == 0
-    assert "(7 images)" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "(7 images)" in said and "block0: " in said and "block1: " in said
+    assert evaluate.main([f"--workdir={finished}"]) == 0
+    on_digit, kept = (100 * np.mean(summary["coverage"]["block0"][name]) for name in ("kept_on_digit", "digit_kept"))
+    chance = 100 * summary["coverage_chance"]
+    assert capsys.readouterr().out.splitlines()[-2] == (
+        f"block0: {on_digit:.0f} % of the kept tokens lie on the digit ({chance:.0f} % of all do), "
+        f"{kept:.0f} % of the digit's are kept"
+    )
 
 
 @pytest.mark.parametrize(

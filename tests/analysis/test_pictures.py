@@ -147,6 +147,31 @@ def test_digit_outlines(tmp_path):
         assert (columns[0], columns[-1]) == pytest.approx((left, left + 90), abs=3)
 
 
+def gold_boxes(path, panels):
+    """Top, bottom, left and right of the outline in each panel of the first row, in pixels of the image."""
+    picture = mpl_image.imread(path)[..., :3]
+    first_row, first_column = (np.flatnonzero(np.any(magenta(picture), axis=axis))[0] for axis in (1, 0))
+    gold = np.all(np.abs(picture - colors.to_rgb("gold")) < 0.25, axis=-1)[first_row - 4 : first_row + 184]
+    boxes = []
+    for panel in range(panels):
+        begin = first_column + 192 * panel - 4
+        part = gold[:, begin : begin + 188]
+        rows, columns = np.flatnonzero(part.sum(axis=1) > 40), np.flatnonzero(part.sum(axis=0) > 40)
+        boxes.append([(edge - 4) / 22.5 for edge in (rows[0], rows[-1], columns[0], columns[-1])])
+    return boxes
+
+
+def test_a_moving_digit_is_outlined_in_each_frame(tmp_path):
+    """The first panel outlines all places; a box that sticks out of the picture ends at its border."""
+    path = tmp_path / "tokens.png"
+    everything = np.broadcast_to(np.arange(4), (2, 2, 4))
+    corners = np.array([[[1, 0], [3, 6]], [[0, 0], [0, 0]]])
+    draw(path, stages=[(0, everything)], corners=corners, digit_size=4)
+    expected = [(1, 7, 0, 8), (1, 5, 0, 4), (3, 7, 6, 8)]
+    for box, edges in zip(gold_boxes(path, 3), expected, strict=True):
+        assert box == pytest.approx(edges, abs=3 / 22.5)
+
+
 def test_a_long_title_fits(tmp_path):
     path = tmp_path / "tokens.png"
     draw(path, stages=[], title="Which patches each block keeps " * 3)
@@ -166,7 +191,9 @@ def test_no_global_figure_is_left(tmp_path):
         (dict(predictions=np.zeros((2, 10))), "predictions must have shape"),
         (dict(corners=np.zeros((2, 2))), "give both or neither"),
         (dict(digit_size=4), "give both or neither"),
-        (dict(corners=np.zeros((2, 3)), digit_size=4), "corners must have shape"),
+        (dict(corners=np.zeros((2, 3)), digit_size=4), r"corners must have shape \(2, 2\), got \(2, 3\)"),
+        (dict(corners=np.zeros((2, 3, 2)), digit_size=4), r"corners must have shape \(2, 2, 2\), got \(2, 3, 2\)"),
+        (dict(corners=np.zeros((1, 2, 2)), digit_size=4, stages=[]), r"corners must have shape \(2, 2, 2\)"),
         (dict(stages=[(5, np.zeros((2, 3, 1), int))]), r"block 5 must be \(T, 2, K\), got \(2, 3, 1\)"),
         (dict(channels=2), "C 1 or 3"),
         (dict(frames=np.zeros((2, 3, 8, 8, 3))), r"frames must have shape \(2, 2, 8, 8, 3\)"),

@@ -10,8 +10,8 @@ import pytest
 
 from stata_jax.data import aedat2, digits_dvs
 from stata_jax.data.digits import load_banks
-from stata_jax.data.digits_dvs import RecordingOptions, make_recordings, open_digit_recordings
-from stata_jax.data.events import to_frames
+from stata_jax.data.digits_dvs import RecordingOptions, frame_times, make_recordings, open_digit_recordings
+from stata_jax.data.events import Events, to_frames
 from stata_jax.data.sensor import record
 from stata_jax.data.source import SceneOptions
 
@@ -64,12 +64,54 @@ def test_frames_are_those_of_the_scene_recorded(opened, split, number):
     # Another shape of the same product may round a level across a threshold once in a while.
     assert np.abs(batch["image"][0].astype(int) - frames).sum() <= 0.002 * frames.sum()
     assert batch["label"][0] == drawn["label"][0]
+    # The digit is where it was drawn, moved along the saccades to where it is at the median event of each frame.
+    quarter = len(events.t) // 4
+    saccade, share = np.divmod(events.t[[i * quarter + quarter // 2 for i in range(4)]] / OPTIONS.saccade_us, 1)
+    corners = OPTIONS.amplitude * np.array([(0, 0), (1, 0.5), (0, 1), (0, 0)])
+    begin, end = corners[saccade.astype(int)], corners[saccade.astype(int) + 1]
+    expected = np.rint(drawn["corner"][0] + begin + share[:, None] * (end - begin))
+    # That event may be another one where a level was rounded.
+    assert np.abs(batch["corner"][0] - expected).max() <= 1 and (batch["corner"][0] == expected).mean() > 0.8
+    assert np.ptp(expected, axis=0).min() > 0  # it moves
+
+
+@pytest.mark.parametrize("by", ["count", "duration"])
+def test_frame_times_are_those_of_the_median_event(by):
+    """Each event has a pixel of its own, so that the frames say whose it is."""
+    random = np.random.RandomState(0)
+    t = np.sort(random.choice(10_000, 25, replace=False)) + 7
+    t[12:] += 20_000  # so long a silence that frames of equal duration are empty
+    own = np.arange(25)
+    events = Events(t.astype(np.int64), own.astype(np.int32), np.zeros(25, np.int32), np.zeros(25, np.uint8))
+    frames, _ = to_frames(events, timesteps=6, by=by, height=1, width=25, name="")
+    times = frame_times(events.t, timesteps=6, by=by)
+    for frame, time in zip(frames[:, 0, :, 0], times, strict=True):
+        members = np.flatnonzero(frame)
+        assert time == (t[members[len(members) // 2]] if members.size else t[12])
+    assert (frames.sum((1, 2, 3)) == 0).any() == (by == "duration")
+
+
+def test_corners_belong_to_the_frames(opened):
+    """More happens in the box than beside it, and more than in the box of another recording."""
+    _, source = opened
+    batch = source.train.read(np.arange(70))
+    corner, events = batch["corner"], batch["image"].astype(int).sum(-1)
+    assert corner.shape == (70, 4, 2) and corner.dtype == np.int32
+    assert corner.min() >= 0 and 16 < corner.max() <= 19  # some boxes stick out at the end of the path
+    place = np.arange(32)
+    inside = (corner[..., None] <= place) & (place < corner[..., None] + 16)  # (70, 4, 2, 32)
+    on = inside[:, :, 0, :, None] & inside[:, :, 1, None, :]
+    own, others = (events[boxes].mean() / events[~boxes].mean() for boxes in (on, np.roll(on, 1, axis=0)))
+    assert own > 1.5 * others > 1.5  # others: the boxes of the recording before
+    test = source.test_batch(1)
+    np.testing.assert_array_equal(test["corner"], source.test.corners[[4, 0, 1, 2]])
 
 
 def test_files_are_aedat_and_recorded_once(opened, capsys):
     folder, source = opened
     (place,) = (folder / "digits_dvs").iterdir()
-    assert sorted(path.name for path in place.iterdir()) == ["options.json", "test.zip", "train.zip"]
+    names = ["options.json", "test.npy", "test.zip", "train.npy", "train.zip"]
+    assert sorted(path.name for path in place.iterdir()) == names
     assert json.loads((place / "options.json").read_text())["train_examples"] == 70
     with zipfile.ZipFile(place / "train.zip") as archive:
         assert len(archive.namelist()) == 70
@@ -90,7 +132,7 @@ def test_the_same_options_make_the_same_bytes_and_others_another_folder(opened, 
     folder, _ = opened
     first, again = make_recordings(str(folder), OPTIONS), make_recordings(str(tmp_path), OPTIONS)
     assert first.name == again.name
-    for name in ("train.zip", "test.zip"):
+    for name in ("train.zip", "test.zip", "train.npy", "test.npy"):
         assert (first / name).read_bytes() == (again / name).read_bytes()
     other = make_recordings(str(tmp_path), RecordingOptions(train_examples=70, test_examples=5, samples=5))
     assert other.name != again.name
@@ -125,6 +167,14 @@ def test_a_damaged_archive_is_named_and_made_again_once_deleted(opened, tmp_path
     (place / "test.zip").unlink()
     assert len(open_one(tmp_path).test) == 5
     assert (place / "test.zip").read_bytes() == data
+    corners = (place / "train.npy").read_bytes()
+    for damaged in (corners[:-8], b"", b"no array"):
+        (place / "train.npy").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"train\.npy is damaged .*: delete it"):
+            open_one(tmp_path)
+    (place / "train.npy").unlink()
+    open_one(tmp_path)
+    assert (place / "train.npy").read_bytes() == corners
 
 
 def test_training_and_test_recordings_differ(opened):

@@ -104,6 +104,16 @@ def test_a_store_in_memory_is_the_same():
     assert shown(source(memory).train_batch(2, 1)) == shown(source(store).train_batch(2, 1))
 
 
+def test_corners_come_with_their_recordings():
+    whole = load(DiskStore(Items(22)))
+    assert source(whole).test_batch(0).keys() == {"image", "label", "mask"}
+    corners = np.arange(22 * 2 * 2, dtype=np.int32).reshape(22, 2, 2)
+    data = source(MemoryStore(whole.frames, whole.labels, corners), test_examples=7)
+    np.testing.assert_array_equal(data.test_batch(2)["corner"], corners[[6, 0, 1]])
+    batch = data.train_batch(1, 2)
+    np.testing.assert_array_equal(batch["corner"], corners[shown(batch)])
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

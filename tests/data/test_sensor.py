@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stata_jax.data.sensor import closed_path, crossings, record, record_all, shift
+from stata_jax.data.sensor import closed_path, crossings, offset_at, record, record_all, shift
 
 OPTIONS = {"threshold": 0.25, "amplitude": 2.0, "samples": 5, "saccade_us": 1000, "dark": 0.1, "noise_hz": 0.0}
 
@@ -62,6 +62,30 @@ def test_the_path_is_closed_and_even():
     np.testing.assert_allclose(path.max(0), [3, 3])
     steps = np.linalg.norm(np.diff(path, axis=0), axis=1).reshape(3, 4)
     np.testing.assert_allclose(steps, steps[:, :1].repeat(4, 1))
+
+
+def test_the_offset_is_the_place_on_the_path():
+    samples = closed_path(amplitude=3, samples=4)
+    np.testing.assert_allclose(offset_at(np.arange(13) * 250, amplitude=3, saccade_us=1000), samples, atol=1e-12)
+    between = offset_at(np.array([[100], [1999]]), amplitude=3, saccade_us=1000)
+    np.testing.assert_allclose(between, [[[0.3, 0.15]], [[0.003, 2.9985]]])
+
+
+def test_events_of_a_square_are_at_the_edges_of_its_box_at_their_time():
+    """The pixels that an edge passes, and no others; also where the square leaves the picture."""
+    image = np.zeros((20, 20))
+    image[9:19, 3:13] = 1.0
+    options = OPTIONS | {"amplitude": 4.0, "samples": 16, "saccade_us": 100_000}
+    events = record(image, random=np.random.RandomState(0), **options)
+    assert events.t.size > 1000
+    corner = np.array([9, 3]) + offset_at(events.t, amplitude=4.0, saccade_us=100_000)
+    # An image at a broken offset shares its outer pixels with the background: what an edge at x touches is within a
+    # pixel of x, and intensity is a straight line only between two samples, a quarter pixel apart.
+    begin = np.stack([events.y, events.x], axis=1) - corner
+    assert (np.abs(begin[:, :, None] - np.array([-0.5, 9.5])).min(axis=(1, 2)) <= 0.5 + 0.26).all()
+    assert ((begin >= -1.26) & (begin <= 10.26)).all()
+    still = np.stack([events.y, events.x], axis=1) - np.array([9, 3])
+    assert (np.abs(still[:, :, None] - np.array([-0.5, 9.5])).min(axis=(1, 2)) > 1.5).mean() > 0.2
 
 
 def test_a_bright_dot_leaves_brightness_ahead_and_darkness_behind():

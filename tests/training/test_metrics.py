@@ -68,6 +68,13 @@ def test_lines_are_flat_ordered_and_rounded(tmp_path):
     )
 
 
+def test_lists_are_over_timesteps(tmp_path):
+    with MetricsWriter(tmp_path, resume_step=0) as writer:
+        writer.write(2, {"test": {"kept": [0.5, math.nan, 1 / 3], "none": []}})
+    assert read(tmp_path) == [{"step": 2, "test/kept/t0": 0.5, "test/kept/t1": None, "test/kept/t2": 0.333333}]
+    assert visible_scalars(tmp_path) == [(2, "test/kept/t0", 0.5), (2, "test/kept/t2", 0.3333)]
+
+
 def test_not_finite_is_null(tmp_path):
     with MetricsWriter(tmp_path, resume_step=0) as writer:
         writer.write(1, {"loss": math.nan, "norm": np.float32(np.inf), "rate": 0.25})
@@ -142,6 +149,7 @@ def test_a_broken_line_in_the_middle_is_an_error(tmp_path, line):
         ({"": 1.0}, "a name of its own"),
         ({"loss": np.ones(2)}, "'loss' must be one number"),
         ({"loss": "high"}, "'loss' must be one number"),
+        ({"loss": [1.0, "high"]}, "'loss/t1' must be one number"),
         ({"loss": None}, "'loss' must be one number"),
     ],
 )

@@ -12,6 +12,7 @@ import optax
 
 from stata_jax.data.augment import smooth_one_hot
 from stata_jax.models.spikingformer import Spikingformer
+from stata_jax.sparsity.coverage import coverage_sums
 from stata_jax.training.losses import stata_loss
 from stata_jax.training.parallel import AXIS, first_copy, on_all_devices, replicate, shard
 from stata_jax.training.state import create_state
@@ -49,14 +50,16 @@ def step_once():
     options = dict(augment=augment, axis_name=AXIS)
     mapped = model(axis_name=AXIS)
     train = functools.partial(train_step, model=mapped, optimizer=optimizer, objective=objective, **options)
-    test = on_all_devices(functools.partial(eval_step, model=mapped, prepare=lambda images: images, axis_name=AXIS))
+    cover = functools.partial(coverage_sums, size=8, grid=4, patch=4)
+    test = functools.partial(eval_step, model=mapped, prepare=lambda images: images, axis_name=AXIS, cover=cover)
     state, metrics = on_all_devices(train, donate=(0,))(
         replicate(state), shard({"image": images, "label": labels}), jax.random.key(1)
     )
     mask = np.arange(8) < 7
-    batch = shard({"image": images, "label": labels, "mask": mask})
+    corner = random.integers(0, 8, (8, 2)).astype(np.int32)
+    batch = shard({"image": images, "label": labels, "mask": mask, "corner": corner})
     variables = replicate({"params": first_copy(state.params), "batch_stats": first_copy(state.batch_stats)})
-    sums = test(variables, batch, jax.random.key(2))
+    sums = on_all_devices(test)(variables, batch, jax.random.key(2))
     leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(first_copy((state, metrics, sums))))
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 
@@ -72,7 +75,8 @@ def test_two_devices_equal_one(tmp_path):
     assert one.keys() == two.keys()
     for name, value in one.items():
         np.testing.assert_allclose(two[name], value, rtol=2e-4, atol=2e-5, err_msg=name)
-    assert one["[2]['count']"] == 7
+    assert one["[2]['count']"] == one["[2]['coverage']['digits']"] == 7
+    assert one["[2]['coverage']['blocks']['block0']['digit_kept']"].shape == (2,)
 
 
 def save(path):

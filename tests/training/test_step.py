@@ -1,5 +1,8 @@
 """The evaluation step counts; the training step, also in micro-batches, matches NumPy; lean training is training."""
 
+import functools
+import json
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,6 +13,7 @@ import pytest
 from configs import digits
 from stata_jax import build
 from stata_jax.config import apply_overrides
+from stata_jax.sparsity.coverage import coverage_sums
 from stata_jax.training.compilation import compile_program
 from stata_jax.training.evaluation import evaluate
 from stata_jax.training.parallel import AXIS, first_copy, on_all_devices, replicate, shard
@@ -33,9 +37,9 @@ class Late(nn.Module):
         return images[-1, :, 0, 0, :], {}
 
 
-def count(batches, model=None, prepare=lambda images: images):
+def count(batches, model=None, prepare=lambda images: images, **options):
     def step(variables, batch, key):
-        return eval_step(variables, batch, key, model=model or Echo(), prepare=prepare, axis_name=AXIS)
+        return eval_step(variables, batch, key, model=model or Echo(), prepare=prepare, axis_name=AXIS, **options)
 
     return evaluate(on_all_devices(step), replicate({}), batches, key=jax.random.key(0))
 
@@ -84,6 +88,33 @@ def test_recordings_reach_the_model_time_first_and_prepared():
     ranked = np.argsort(logits, axis=1)  # lowest first, for the images are turned around
     np.testing.assert_allclose(result["top5"], np.mean((ranked[:, :5] == labels[:, None]).any(1)))
     assert 0 < result["top5"] < 1
+
+
+class Keeping(nn.Module):
+    """Keeps at t = 0 and 1 the patches that the first two channels name, and gives the same logits to all images."""
+
+    @nn.compact
+    def __call__(self, images, *, train=False, key=None):
+        named = images[:, 0, 0, :2].astype(jnp.int32)  # (B, T)
+        return jnp.zeros((len(images), 10)), {"positions": {3: named.T[..., None]}}
+
+
+def test_coverage_of_a_masked_test_set():
+    """One kept patch of 2x2, a digit that covers the upper ones: it is on the digit where its number is below 2."""
+    named = np.array([[0, 0], [0, 3], [1, 2], [2, 2], [0, 0], [0, 0]])
+    batches = [
+        batch(np.pad(part, ((0, 0), (0, 8))), [0, 1, 2], mask) | {"corner": jnp.zeros((3, 2), jnp.int32)}
+        for part, mask in ((named[:3], [True] * 3), (named[3:], [True, False, False]))
+    ]
+    # Boxes of 4 pixels, patches of 3: the centres are at 1.5 and 4.5. One pixel more would cover all.
+    cover = functools.partial(coverage_sums, size=4, grid=2, patch=3)
+    result = count(batches, Keeping(), cover=cover)
+    assert json.loads(json.dumps(result)) == result and result["images"] == 4
+    assert result["coverage"] == {"block3": {"kept_on_digit": [0.5, 0.25], "digit_kept": [0.5, 0.25]}}
+    assert result["coverage_chance"] == 0.25
+    unknown = [{name: value for name, value in each.items() if name != "corner"} for each in batches]
+    plain = {"top1", "top5", "loss", "images"}
+    assert count(unknown, Keeping(), cover=cover).keys() == count(batches, Keeping()).keys() == plain
 
 
 class Regression(nn.Module):
