@@ -37,18 +37,17 @@ CELLS: dict[str, dict[str, object]] = {
     "pool_tokens": {"sparsity.pool": "tokens"},
 }
 
-_RATES = (0.2, 0.4, 0.6, 0.8)
-_METRICS = ("random", "l1", "ssa")  # those that need no training
-
 # Cells without training: the weights of another cell, evaluated with these values.
-EVALUATED: dict[str, tuple[str, dict[str, object]]] = {
-    f"dense_{metric}" + ("" if rate == 0.2 else f"_{rate}"): (
-        "dense",
-        {"sparsity.metric": metric, "sparsity.keep_rate": rate},
-    )
+_METRICS = ("random", "l1", "ssa")  # those that need no training
+_OF_DENSE: dict[str, tuple[str, dict[str, object]]] = {
+    f"dense_{metric}{suffix}": ("dense", {"sparsity.metric": metric, "sparsity.keep_rate": rate})
     for metric in _METRICS
-    for rate in _RATES
-} | {f"stata_{metric}": ("stata", {"sparsity.metric": metric}) for metric in _METRICS}
+    for suffix, rate in {"": 0.2, "_0.4": 0.4, "_0.6": 0.6, "_0.8": 0.8}.items()
+}
+_OF_STATA: dict[str, tuple[str, dict[str, object]]] = {
+    f"stata_{metric}": ("stata", {"sparsity.metric": metric}) for metric in _METRICS
+}
+EVALUATED = _OF_DENSE | _OF_STATA
 
 _GAMMA: dict[str, object] = {
     "title": "Keep rates (Table 6 and Figure 4 of the paper)",
@@ -104,6 +103,6 @@ GRIDS: dict[str, dict[str, object]] = {
     "training_free": {
         "title": "Pruning networks that were not trained for it",
         "baseline": "dense",
-        "cells": ["dense", "stata", *EVALUATED],
+        "cells": ["dense", *_OF_DENSE, "stata", *_OF_STATA],
     },
 }

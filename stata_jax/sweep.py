@@ -21,6 +21,7 @@ from stata_jax.sweep_runs import Task, check_run, run_all
 
 ConfigError = config.ConfigError
 _ENERGY_EXAMPLES = 500  # test images of which firing rates are measured
+_ROUNDS = 15  # timed steps of each cell
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,8 +53,8 @@ def _sweep(argv: Sequence[str]) -> list[Task]:
     flags, overrides = cli.parse(parser, argv, required="config")
     if flags.grid is None:
         raise ConfigError("--grid is missing; --help shows how to use python -m stata_jax.sweep")
-    for name in ("jobs", "gpus"):
-        if getattr(flags, name) < (least := 1 if name == "jobs" else 0):
+    for name, least in (("jobs", 1), ("gpus", 0)):
+        if getattr(flags, name) < least:
             raise ConfigError(f"--{name} is {getattr(flags, name)}, but it must be at least {least}")
     base = cli.load_config(flags.config, overrides)
     if any(flag.startswith("--config.seed=") for flag in overrides):
@@ -66,7 +67,7 @@ def _sweep(argv: Sequence[str]) -> list[Task]:
             check_run(workdir / cell.name / f"seed{seed}", _settings(base, cell.overrides, seed))
     tasks = _tasks(grid, base, seeds, workdir, [f"--config={flags.config}", *overrides])
     if flags.dry_run:
-        print(*(task for task in tasks if not task.result.exists()), sep="\n")
+        print("\n".join(str(task) for task in tasks if not task.result.exists()) or "all is done")
         return []
     config.prepare_workdir(workdir)
     failed = [] if flags.report else run_all(tasks, jobs=flags.jobs, gpus=flags.gpus, describe=_describe)
@@ -142,7 +143,7 @@ def _time(grid: Grid, base: ConfigDict, workdir: pathlib.Path) -> None:
     costs = json.loads(path.read_text()) if path.exists() else {}
     configs = {cell.name: config.apply_overrides(base, cell.overrides) for cell in grid.trained}
     if costs.get(grid.name, {}).get("cells", {}).keys() != configs.keys():
-        write_json(path, costs | {grid.name: sweep_costs.measure(configs)})
+        write_json(path, costs | {grid.name: sweep_costs.measure(configs, rounds=_ROUNDS)})
 
 
 if __name__ == "__main__":

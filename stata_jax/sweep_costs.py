@@ -7,10 +7,8 @@ from ml_collections import ConfigDict
 
 from stata_jax import benchmark
 
-ROUNDS = 15  # timed steps of each cell
 
-
-def measure(configs: Mapping[str, ConfigDict], *, rounds: int = ROUNDS) -> dict[str, Any]:
+def measure(configs: Mapping[str, ConfigDict], *, rounds: int) -> dict[str, Any]:
     """Times a training step of each config, on random images.
 
     Args:

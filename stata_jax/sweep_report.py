@@ -81,6 +81,7 @@ def _draw(
 ) -> list[str]:
     """Draws the figures that suit the grid; returns their names."""
     from stata_jax.analysis import sweep_plot
+    from stata_jax.analysis.coverage_plot import draw_coverage, read_coverage
 
     drawn = []
     if any(row["energy_mj"] or row["step_s"] for row in table):
@@ -91,43 +92,14 @@ def _draw(
         values = {name: float(settings[grid.over]) for name, settings in cells.items()}
         drawn.append(f"figure_{grid.name}_over.png")
         sweep_plot.draw(workdir / drawn[-1], sweep_plot.over_figure(table, values, key=grid.over, title=grid.title))
-    runs = {
-        cell.name: {
-            seed: records
-            for seed in seeds
-            if (records := coverage_records(workdir / cell.name / f"seed{seed}" / "metrics.jsonl"))
-        }
-        for cell in grid.trained
-    }
-    runs = {name: of_cell for name, of_cell in runs.items() if of_cell}
+    runs = {}
+    for cell in grid.trained:
+        folders = [workdir / cell.name / f"seed{seed}" for seed in seeds]
+        finished = [folder / "metrics.jsonl" for folder in folders if (folder / "summary.json").exists()]
+        records = [found for path in finished if path.exists() and (found := read_coverage(path))]
+        if records:
+            runs[cell.name] = records
     if runs:
-        from stata_jax.analysis.coverage_plot import draw_coverage  # type: ignore[import-untyped, unused-ignore]
-
         drawn.append(f"figure_{grid.name}_coverage.png")
         draw_coverage(workdir / drawn[-1], runs, chance=chance)
     return drawn
-
-
-def coverage_records(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Coverage over the training of one run.
-
-    Args:
-      path: Its metrics.jsonl.
-
-    Returns:
-      `step`, `epoch` and `coverage` of each test that has it; none where there is no file.
-    """
-    records = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            record = json.loads(line)
-        except ValueError:  # the last line of a run that is being trained
-            continue
-        coverage: dict[str, dict[str, list[float]]] = {}
-        for key, value in record.items():  # a timestep each, in order
-            if key.startswith("test/coverage/"):
-                _, _, block, share, _ = key.split("/")
-                coverage.setdefault(block, {}).setdefault(share, []).append(value)
-        if coverage:
-            records.append({"step": record["step"], "epoch": record["epoch"], "coverage": coverage})
-    return records

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 import os
 import pathlib
 import shlex
@@ -76,7 +77,8 @@ def run_all(
     Args:
       tasks: In the order in which to start them; one whose `needs` is missing waits.
       jobs: How many at once. Each child has its share of the cores that this process may use, where the system can.
-      gpus: How many GPUs to deal out, to each child those of its share; 0 leaves them alone.
+      gpus: How many GPUs to deal out, to each child those of its share; 0 leaves them alone. Where there are fewer
+        than jobs, some jobs share one and its memory.
       describe: Says in a few words how a done task ended.
       say: Takes a line when a task starts and ends.
 
@@ -84,45 +86,42 @@ def run_all(
       The tasks that failed, and those that waited for them in vain.
     """
     waiting = [task for task in tasks if not task.result.exists()]
-    total, done, seconds = len(waiting), 0, dict[str, list[float]]()
+    total, ended = len(waiting), 0
     failed: list[Task] = []
-    children: dict[int, _Child] = {}
+    children: dict[int, _Child] = {}  # by their share of the machine
+    seconds: dict[str, list[float]] = {}  # of what is done, by kind
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` is to stop the children as well
     try:
         while waiting or children:
             ready = [task for task in waiting if task.needs is None or task.needs.exists()]
-            for slot in range(jobs):
-                if slot in children or not ready:
-                    continue
+            if not ready and not children:  # what they wait for will never come
+                say(f"left out {', '.join(task.name for task in waiting)}")
+                return failed + waiting
+            for slot in [slot for slot in range(jobs) if slot not in children][: len(ready)]:
                 task = ready.pop(0)
                 waiting.remove(task)
                 child = _start(task, slot=slot, jobs=jobs, gpus=gpus)
                 if child is None:
                     say(f"failed   {task.name}: another process is at it")
                     failed.append(task)
+                    ended += 1
                 else:
-                    children[slot] = child
                     say(f"start    {task.name} ({total - len(waiting)} of {total})")
-            if not children and not ready and waiting:  # what they wait for will never come
-                say(f"left out {', '.join(task.name for task in waiting)}")
-                return failed + waiting
+                    children[slot] = child
             time.sleep(_POLL)
-            for slot, child in list(children.items()):
-                code = child.process.poll()
-                if code is None:
-                    continue
-                del children[slot]
+            for slot in [slot for slot, child in children.items() if child.process.poll() is not None]:
+                child = children.pop(slot)
                 child.log.close()
-                done += 1
-                took = time.monotonic() - child.began
-                if code == 0 and child.task.result.exists():
-                    seconds.setdefault(child.task.kind, []).append(took)
-                    what = f"done     {child.task.name} in {format_time(took)}{describe(child.task)}"
+                ended += 1
+                task, took = child.task, time.monotonic() - child.began
+                if child.process.returncode == 0 and task.result.exists():
+                    seconds.setdefault(task.kind, []).append(took)
+                    line = f"done     {task.name} in {format_time(took)}{describe(task)}"
                 else:
-                    failed.append(child.task)
-                    what = f"failed   {child.task.name} after {format_time(took)}: {_last_line(child, code)}"
+                    failed.append(task)
+                    line = f"failed   {task.name} after {format_time(took)}: {_last_line(child)} (see {task.log})"
                 left = _time_left(waiting, list(children.values()), seconds, jobs)
-                say(f"{what} ({done} of {total} ended, {left} left)")
+                say(f"{line} ({ended} of {total} ended, {left} left)")
     finally:
         _stop(list(children.values()))
         signal.signal(signal.SIGTERM, before)
@@ -176,12 +175,10 @@ def _start(task: Task, *, slot: int, jobs: int, gpus: int) -> _Child | None:
         except OSError:
             log.close()
             return None
-    environment = dict(os.environ)
-    if gpus:
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, shares(range(gpus), jobs)[slot]))
-    offset = log.tell()
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"} | _gpus(slot, jobs, gpus)
     log.write(f"{task}\n".encode())
     log.flush()
+    begin = log.tell()
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
     try:
         if cores:
@@ -196,7 +193,17 @@ def _start(task: Task, *, slot: int, jobs: int, gpus: int) -> _Child | None:
     finally:
         if cores:
             os.sched_setaffinity(0, cores)
-    return _Child(task, process, log, offset, time.monotonic())
+    return _Child(task, process, log, begin, time.monotonic())
+
+
+def _gpus(slot: int, jobs: int, count: int) -> dict[str, str]:
+    """The variables that give a child its share of the first `count` GPUs that this process sees."""
+    if not count:
+        return {}
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    mine = [visible[number] if visible else str(number) for number in shares(range(count), jobs)[slot]]
+    memory = 0.9 / math.ceil(jobs / count)  # of a GPU that several share, JAX would otherwise take most for the first
+    return {"CUDA_VISIBLE_DEVICES": ",".join(mine), "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{memory:.3f}"}
 
 
 def _stop(children: Sequence[_Child]) -> None:
@@ -213,13 +220,13 @@ def _stop(children: Sequence[_Child]) -> None:
         child.log.close()
 
 
-def _last_line(child: _Child, code: int) -> str:
+def _last_line(child: _Child) -> str:
     """The last line that a failed child printed."""
     with child.task.log.open("rb") as file:
         file.seek(child.offset)
-        lines = file.read().decode(errors="replace").replace("\r", "\n").split("\n")[1:]
+        lines = file.read().decode(errors="replace").replace("\r", "\n").split("\n")
     said = [line.strip() for line in lines if line.strip()]
-    return said[-1] if said else f"exit code {code} and not a word"
+    return said[-1] if said else f"exit code {child.process.returncode} and not a word"
 
 
 def _time_left(waiting: Sequence[Task], children: Sequence[_Child], seconds: dict[str, list[float]], jobs: int) -> str:

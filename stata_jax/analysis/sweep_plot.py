@@ -14,7 +14,7 @@ from stata_jax.analysis.sweep_table import DENSE
 # Okabe and Ito's colours, which colour-blind readers tell apart, each with a marker of its own.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = "os^DvPX*<>"
-_LINE = _COLOURS[0]
+_LINE, _LEVEL = _COLOURS[0], "#888888"
 
 Table = Sequence[Mapping[str, Any]]
 
@@ -60,7 +60,7 @@ def over_figure(table: Table, values: Mapping[str, float], *, key: str, title: s
       title: Of the figure.
 
     Returns:
-      A figure without any global state of matplotlib; bars are the mean's 95 % confidence interval.
+      A figure without any global state of matplotlib; bars and the band are the means' 95 % confidence intervals.
     """
     rows = sorted((row for row in table if row["cell"] != DENSE), key=lambda row: values[row["cell"]])
     dense = next((row for row in table if row["cell"] == DENSE), None)
@@ -75,11 +75,13 @@ def over_figure(table: Table, values: Mapping[str, float], *, key: str, title: s
         known = [row for row in rows if of(row) is not None]
         xs, ys = [values[row["cell"]] for row in known], [of(row) for row in known]
         if label.startswith("top-1"):
-            axis.errorbar(xs, ys, yerr=_errors(known), color=_LINE, marker="o", capsize=3, label="cells")
+            axis.errorbar(xs, ys, yerr=_errors(known), color=_LINE, marker="o", capsize=3)
         else:
-            axis.plot(xs, ys, color=_LINE, marker="o", label="cells")
+            axis.plot(xs, ys, color=_LINE, marker="o")
         if dense is not None and (level := of(dense)) is not None:
-            axis.axhline(level, color="#888888", linestyle="--", label=DENSE)
+            axis.axhline(level, color=_LEVEL, linestyle="--", label=DENSE)
+            if label.startswith("top-1") and (error := _errors([dense])[0]):
+                axis.axhspan(level - error, level + error, color=_LEVEL, alpha=0.15, linewidth=0)
             axis.legend(fontsize=8)
         axis.set_xlabel(key)
         axis.set_ylabel(label)

@@ -1,0 +1,110 @@
+"""The grids: every cell is a possible config of every benchmark, and what the cells mean."""
+
+import pathlib
+import runpy
+
+import pytest
+
+from stata_jax import config, sweep_grids
+
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+DATA = runpy.run_path(str(CONFIGS / "grids.py"))
+DIGITS = config.load(CONFIGS / "digits.py")
+
+
+@pytest.mark.parametrize(
+    "name", ["digits.py", "digits_dvs.py", "cifar100.py", "cifar100.py:sdt", "imagenet.py:spikformer"]
+)
+def test_every_cell_is_possible(name):
+    base = config.load(CONFIGS / name)
+    for overrides in [*DATA["CELLS"].values(), *(own for _, own in DATA["EVALUATED"].values())]:
+        settings = config.apply_overrides(base, overrides)
+        config.check(settings)
+        read = config.parse_overrides(base, sweep_grids.flags(overrides))
+        assert config.apply_overrides(base, read).to_dict() == settings.to_dict()
+
+
+@pytest.mark.parametrize("name", DATA["GRIDS"])
+def test_every_grid_is_found(name):
+    grid = sweep_grids.find(name, DIGITS)
+    assert grid.name == name and grid.baseline in grid.cells and grid.title
+    trained = {cell.name for cell in grid.trained}
+    assert {cell.of for cell in grid.cells.values()} - {None} <= trained  # whose weights are evaluated
+
+
+@pytest.mark.parametrize("variant", ["dense", "baseline"])
+def test_cells_are_the_configs_own_variants(variant):
+    cell = {"dense": "dense", "baseline": "random"}[variant]
+    settings = config.apply_overrides(DIGITS, DATA["CELLS"][cell])
+    of_variant = config.load(f"{CONFIGS / 'digits.py'}:{variant}").to_dict()
+    assert settings.to_dict() | {"name": of_variant["name"]} == of_variant
+
+
+def test_parts_add_up():
+    """From row to row of Table 5 one thing changes."""
+    cells = [config.apply_overrides(DIGITS, DATA["CELLS"][name]) for name in ("at", "tat", "tat_intra", "stata")]
+    keys = ("sparsity.timestep_wise", "align.alpha", "align.beta")
+    assert [tuple(cell[key] for key in keys) for cell in cells] == [
+        (False, 0.0, 0.0),
+        (True, 0.0, 0.0),
+        (True, 0.01, 0.0),
+        (True, 0.01, 0.01),
+    ]
+
+
+def test_training_free_cells():
+    grid = sweep_grids.find("training_free", DIGITS)
+    assert [cell.name for cell in grid.trained] == ["dense", "stata"]
+    cell = grid.cells["dense_l1_0.6"]
+    assert (cell.of, cell.overrides) == ("dense", {"sparsity.metric": "l1", "sparsity.keep_rate": 0.6})
+    assert grid.cells["dense_ssa"].overrides["sparsity.keep_rate"] == 0.2
+    assert grid.cells["stata_random"].of == "stata" and len(grid.cells) == 2 + 12 + 3
+
+
+def test_the_same_config_is_not_trained_twice(capsys):
+    grid = sweep_grids.find("choices", DIGITS)
+    assert "slots_stable" not in grid.cells and "slots_sorted" in grid.cells
+    assert capsys.readouterr().out == "slots_stable is stata with this config: left out\n"
+    assert "slots_stable" in sweep_grids.find("choices", config.load(CONFIGS / "cifar100.py")).cells
+
+
+def test_a_grid_of_ones_own():
+    grid = sweep_grids.find("sparsity.keep_rate=0.4, 0.2", DIGITS)
+    key = "sparsity.keep_rate"
+    assert (grid.name, grid.baseline, grid.over) == (key, f"{key}=0.4", key)
+    assert [cell.overrides for cell in grid.trained] == [{"sparsity.keep_rate": 0.4}, {"sparsity.keep_rate": 0.2}]
+    grid = sweep_grids.find("sparsity.prune_at=0;0,1", DIGITS, baseline="sparsity.prune_at=0,1")
+    assert [cell.overrides["sparsity.prune_at"] for cell in grid.trained] == [(0,), (0, 1)]
+    assert (grid.baseline, grid.over) == ("sparsity.prune_at=0,1", None)
+    assert sweep_grids.find("sparsity.slots=sorted,stable", DIGITS).over is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [((), "()"), ((2,), "2"), ((0, 3), "0,3"), (True, "true"), (None, "None"), (0.25, "0.25"), ("norm", "norm")],
+)
+def test_flags_are_what_a_user_types(value, text):
+    assert sweep_grids.flags({"a.b": value}) == [f"--config.a.b={text}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "variant", "message"),
+    [
+        ("table9", "", "--grid is 'table9', but it must be one of table1, table2"),
+        ("keep_rate=1", "", "no key keep_rate: did you mean sparsity.keep_rate"),
+        ("sparsity.keep_rate=0.2,2", "", "sparsity.keep_rate is 2.0"),
+        ("sparsity.keep_rate=a", "", "sparsity.keep_rate is 'a', but it must be a number"),
+        ("seed=1,2", "", "--seeds names them"),
+        ("table1", ":dense", "sparsity.anchor is False, but the cells of table1 start from the variant stata"),
+        ("table1", ":shared", "sparsity.timestep_wise is False"),
+    ],
+)
+def test_mistakes(text, variant, message):
+    with pytest.raises(config.ConfigError) as raised:
+        sweep_grids.find(text, config.load(f"{CONFIGS / 'digits.py'}{variant}"))
+    assert message in str(raised.value)
+
+
+def test_a_baseline_must_be_in_the_grid():
+    with pytest.raises(config.ConfigError, match="--baseline is 'tat', but it must be one of dense, random"):
+        sweep_grids.find("table1", DIGITS, baseline="tat")
