@@ -171,9 +171,7 @@ def test_a_dry_run_prints_commands_and_makes_nothing(tmp_path, capsys):
 
 def test_coverage_is_drawn_where_it_is_known(ran, monkeypatch, tmp_path):
     drawn = []
-    monkeypatch.setattr(
-        coverage_plot, "draw_coverage", lambda path, runs, *, chance: drawn.append((path, runs, chance))
-    )
+    monkeypatch.setattr(coverage_plot, "draw_coverage", lambda path, runs, **options: drawn.append((path, runs)))
     coverage = {"block0": {"kept_on_digit": [0.5, 0.25], "digit_kept": [1.0, 0.0]}}
     for cell, seed in (("ssa", 1), ("stata", 0), ("stata", 2)):
         with MetricsWriter(tmp_path / cell / f"seed{seed}", resume_step=0) as writer:

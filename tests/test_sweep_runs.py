@@ -175,12 +175,13 @@ def test_time_left_is_by_kind_and_shared_by_the_jobs(tmp_path):
 def test_a_folder_of_another_config_is_refused(tmp_path):
     settings = config.load(CONFIG, {"train.epochs": 3})
     check_run(tmp_path / "missing", settings)
-    write_json(tmp_path / "config.json", config.load(CONFIG, {"eval.batch_size": 7, "train.log_every": 3}).to_dict())
+    have = config.load(CONFIG, {"train.epochs": 2, "eval.batch_size": 7, "train.log_every": 3})
+    write_json(tmp_path / "config.json", have.to_dict())
     check_run(tmp_path, settings)  # a run that never came to a checkpoint
     (tmp_path / "checkpoints" / "8").mkdir(parents=True)
-    with pytest.raises(config.ConfigError, match=r"holds a run with train\.epochs=14, not 3: name another folder"):
+    with pytest.raises(config.ConfigError, match=r"holds a run with train\.epochs=2, not 3: name another folder"):
         check_run(tmp_path, settings)
-    check_run(tmp_path, config.load(CONFIG))
+    check_run(tmp_path, config.load(CONFIG, {"train.epochs": 2}))
 
 
 def test_a_sweep_takes_the_same_changes_as_a_run():
