@@ -86,6 +86,7 @@ def _evaluate(argv: Sequence[str]) -> None:
     parser = cli.Parser(prog="python -m stata_jax.evaluate", description="Evaluate a checkpoint of a run.")
     parser.add_argument("--workdir", metavar="DIR", help="the folder of the run (needed)")
     parser.add_argument("--step", metavar="N", type=int, help="which checkpoint (default: the newest)")
+    parser.add_argument("--output", metavar="DIR", help="where to leave evaluate.json")
     flags, flag_overrides = cli.parse(parser, argv, required="workdir")
     workdir = pathlib.Path(flags.workdir).expanduser().absolute()
     settings = reuse.read_settings(workdir)
@@ -102,6 +103,10 @@ def _evaluate(argv: Sequence[str]) -> None:
             f"{block}: {on_digit:.0f} % of the kept tokens lie on the digit "
             f"({100 * result['coverage_chance']:.0f} % of all do), {kept:.0f} % of the digit's are kept"
         )
+    if flags.output is not None:
+        from stata_jax.training.metrics import write_json
+
+        write_json(pathlib.Path(flags.output).expanduser() / "evaluate.json", result)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Weights of an earlier run or of a converted checkpoint: reading them, and starting a run from them."""
+"""The folder of an earlier run or of a converted checkpoint: reading it, continuing it, starting from its weights."""
 
 import dataclasses
 import pathlib
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ml_collections import ConfigDict
 
 from stata_jax import config
+from stata_jax.config_rules import RULES
 
 if TYPE_CHECKING:
     from stata_jax.training.state import TrainState
@@ -29,6 +30,9 @@ _SAME = (
     "data.channels",
 )
 
+# What may change between a run and its continuation, such as where the data is; anything else would make another run.
+_FREE = ("eval.batch_size", "checkpoint", "train.log_every", "data.data_dir", "data.manual_dir", "data.workers")
+
 
 def read_settings(folder: pathlib.Path) -> ConfigDict:
     """Reads the config of a run or of a converted checkpoint.
@@ -46,6 +50,36 @@ def read_settings(folder: pathlib.Path) -> ConfigDict:
     if not path.is_file():
         raise config.ConfigError(f"{folder} holds no run: there is no config.json in it")
     return config.from_json(path.read_text())
+
+
+def has_checkpoints(folder: pathlib.Path) -> bool:
+    """Whether a run has come to a checkpoint in a folder, or a conversion left one there."""
+    return any(path.name.isdigit() for path in folder.glob("checkpoints/*"))
+
+
+def check_continues(folder: pathlib.Path, settings: ConfigDict) -> None:
+    """Raises where a folder holds checkpoints of another config than the one that is to go on there.
+
+    Args:
+      folder: Of a run; it may be missing.
+      settings: The config that is asked for.
+
+    Raises:
+      ConfigError: Naming the first key that differs, of those on which the result depends.
+    """
+    path = folder / "config.json"
+    if not path.exists() or not has_checkpoints(folder):
+        return
+    try:
+        have = config.from_json(path.read_text())  # a key that is younger than the run has its default, as it was
+    except ValueError as error:
+        raise config.ConfigError(f"{path} is damaged ({error}): move {folder} away to start anew") from error
+    for key in RULES:
+        if have[key] != settings[key] and not key.startswith(_FREE):
+            raise config.ConfigError(
+                f"{folder} holds a run with {key}={have[key]}, not {settings[key]}: name another folder with "
+                "--workdir, or delete that one"
+            )
 
 
 def read_variables(folder: pathlib.Path, *, step: int | None = None) -> tuple[dict[str, Any], int]:

@@ -15,9 +15,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from stata_jax import cli, config, sweep_grids, sweep_report
+from stata_jax import cli, config, reuse, sweep_grids, sweep_report
 from stata_jax.sweep_grids import Grid
-from stata_jax.sweep_runs import Task, check_run, run_all
+from stata_jax.sweep_runs import Task, run_all
 
 ConfigError = config.ConfigError
 _ENERGY_EXAMPLES = 500  # test images of which firing rates are measured
@@ -64,7 +64,7 @@ def _sweep(argv: Sequence[str]) -> list[Task]:
     workdir = pathlib.Path(flags.workdir or f"runs/sweep/{base.name}").expanduser()
     for cell in grid.trained:
         for seed in seeds:
-            check_run(workdir / cell.name / f"seed{seed}", _settings(base, cell.overrides, seed))
+            reuse.check_continues(workdir / cell.name / f"seed{seed}", _settings(base, cell.overrides, seed))
     tasks = _tasks(grid, base, seeds, workdir, [f"--config={flags.config}", *overrides])
     if flags.dry_run:
         print("\n".join(str(task) for task in tasks if not task.result.exists()) or "all is done")
@@ -109,9 +109,9 @@ def _tasks(
                 tasks.append(Task(name, "train", command, run / "log.txt", summary))
                 own, output = [], run
             else:
-                result, output = run / f"evaluate_{cell.name}.json", run / cell.name
-                command = ["-m", "stata_jax.sweep_evaluate", f"--workdir={run}", f"--output={result}", *own]
-                log = run / f"evaluate_{cell.name}.log"
+                output = run / cell.name
+                command = ["-m", "stata_jax.evaluate", f"--workdir={run}", f"--output={output}", *own]
+                log, result = output / "evaluate.log", output / "evaluate.json"
                 after.append(Task(f"accuracy of {name}", "evaluate", command, log, result, summary))
             command = ["-m", "stata_jax.energy", f"--workdir={run}", f"--output={output}", *own, *_fewer(base)]
             log = output / "energy.log"

@@ -14,10 +14,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import IO
 
-from ml_collections import ConfigDict
-
-from stata_jax import config, reuse
-from stata_jax.config_rules import RULES
 from stata_jax.training.progress import format_time
 
 try:
@@ -25,8 +21,6 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-# What may differ between a run and the one that is asked for, as in `train`.
-FREE = ("eval.batch_size", "checkpoint", "train.log_every", "data.data_dir", "data.manual_dir", "data.workers")
 _POLL = 0.1  # seconds between two looks at the children
 _GRACE = 5.0  # seconds that a stopped child has to end
 
@@ -126,27 +120,6 @@ def run_all(
         _stop(list(children.values()))
         signal.signal(signal.SIGTERM, before)
     return failed
-
-
-def check_run(folder: pathlib.Path, settings: ConfigDict) -> None:
-    """Raises where a folder holds a run of another config.
-
-    Args:
-      folder: Of the run; it may be missing.
-      settings: The config that is asked for.
-
-    Raises:
-      ConfigError: Naming the first key that differs, of those on which the result depends.
-    """
-    if not (folder / "config.json").exists() or not any(folder.glob("checkpoints/*")):
-        return
-    have = reuse.read_settings(folder)
-    for key in RULES:
-        if have[key] != settings[key] and not key.startswith(FREE):
-            raise config.ConfigError(
-                f"{folder} holds a run with {key}={have[key]}, not {settings[key]}: name another folder with "
-                "--workdir, or delete that one"
-            )
 
 
 def shares(items: Sequence[int], count: int) -> list[list[int]]:

@@ -18,9 +18,6 @@ from stata_jax.training.metrics import MetricsWriter, write_json
 from stata_jax.training.progress import Progress
 from stata_jax.training.state import TrainState, count_parameters, create_state, weights
 
-# What may change between a run and its continuation, such as where the data is; anything else would make another run.
-_FREE = ("eval.batch_size", "checkpoint", "train.log_every", "data.data_dir", "data.manual_dir", "data.workers")
-
 
 def train(settings: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     """Trains until the last epoch, from the last whole checkpoint if there is one.
@@ -38,9 +35,10 @@ def train(settings: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     """
     config.check(settings)
     build.check_devices(settings, parts=("train", "eval"))
-    if not _has_checkpoints(workdir):  # a resumed run no longer needs the weights that it started from
+    if not reuse.has_checkpoints(workdir):  # a resumed run no longer needs the weights that it started from
         reuse.check_start(settings)
-    _claim(workdir, settings)
+    reuse.check_continues(workdir, settings)
+    write_json(workdir / "config.json", json.loads(config.to_json(settings)))
     compilation.prepare()
     run = _Run(settings)
     checkpoints = Checkpoints(workdir / "checkpoints", keep=settings.checkpoint.keep)
@@ -201,35 +199,3 @@ def _metrics_writer(workdir: pathlib.Path, step: int) -> MetricsWriter:
         return MetricsWriter(workdir, resume_step=step)
     except ValueError as error:
         raise config.ConfigError(str(error)) from error
-
-
-def _has_checkpoints(workdir: pathlib.Path) -> bool:
-    return any(folder.name.isdigit() for folder in workdir.glob("checkpoints/*"))
-
-
-def _claim(workdir: pathlib.Path, settings: ConfigDict) -> None:
-    """Writes the run's config; where the folder holds checkpoints, only if they are of the same config."""
-    path = workdir / "config.json"
-    mine = json.loads(config.to_json(settings))
-    if path.exists() and _has_checkpoints(workdir):
-        try:
-            # A key that is younger than the run has its default, with which all is as it was.
-            theirs = json.loads(config.to_json(config.from_json(path.read_text())))
-        except ValueError as error:
-            raise config.ConfigError(f"{path} is damaged ({error}): move {workdir} away to start anew") from error
-        before, now = _flat(theirs), _flat(mine)
-        for key in sorted(before.keys() | now.keys()):
-            old, new = before.get(key), now.get(key)
-            if old != new and not key.startswith(_FREE):
-                raise config.ConfigError(
-                    f"{workdir} holds a run with {key}={old}, not {new}: name another folder with --workdir, "
-                    "or delete that one"
-                )
-    write_json(path, mine)
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat

@@ -121,3 +121,18 @@ def test_a_run_starts_from_it_once(folder, tmp_path, capsys):
     assert main.main(flags) == 0
     out = capsys.readouterr().out
     assert "this run is finished" in out and "starting from" not in out
+
+
+def test_a_folder_of_another_config_is_refused(tmp_path):
+    settings = config.load(CONFIG, {"train.epochs": 3})
+    reuse.check_continues(tmp_path / "missing", settings)
+    have = config.load(CONFIG, {"train.epochs": 2, "eval.batch_size": 7, "train.log_every": 3})
+    write_json(tmp_path / "config.json", have.to_dict())
+    reuse.check_continues(tmp_path, settings)  # a run that never came to a checkpoint
+    (tmp_path / "checkpoints" / "8").mkdir(parents=True)
+    with pytest.raises(config.ConfigError, match=r"holds a run with train\.epochs=2, not 3: name another folder"):
+        reuse.check_continues(tmp_path, settings)
+    reuse.check_continues(tmp_path, config.load(CONFIG, {"train.epochs": 2}))
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(config.ConfigError, match=r"config\.json is damaged .*: move .* away"):
+        reuse.check_continues(tmp_path, settings)

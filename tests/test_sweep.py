@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from stata_jax import benchmark, config, sweep, sweep_evaluate
+from stata_jax import benchmark, config, evaluate, sweep
 from stata_jax.analysis import coverage_plot, profiling
 from stata_jax.analysis.profiling import Timing
 from stata_jax.training.metrics import MetricsWriter, write_json
@@ -63,15 +63,10 @@ def test_a_real_sweep(real):
 
 
 def test_the_weights_of_a_run_with_another_metric(real, tmp_path):
-    run, output = real / "align.distance=norm" / "seed3", tmp_path / "evaluate_l1.json"
-    assert sweep_evaluate.main([f"--workdir={run}", f"--output={output}", "--config.sparsity.metric=l1"]) == 0
-    result = json.loads(output.read_text())
+    run = real / "align.distance=norm" / "seed3"
+    assert evaluate.main([f"--workdir={run}", f"--output={tmp_path / 'l1'}", "--config.sparsity.metric=l1"]) == 0
+    result = json.loads((tmp_path / "l1" / "evaluate.json").read_text())
     assert result["images"] == 12 and result["step"] == 2 and len(result["coverage"]["block0"]["kept_on_digit"]) == 1
-
-
-def test_an_evaluation_needs_an_output(capsys):
-    assert sweep_evaluate.main(["--workdir=x"]) == 2
-    assert capsys.readouterr().err == "error: --output is missing: name a file\n"
 
 
 @pytest.fixture
@@ -132,9 +127,9 @@ def test_evaluations_follow_the_runs_whose_weights_they_take(ran, tmp_path):
     run = tmp_path / "dense" / "seed5"
     own = ["--config.sparsity.metric=ssa", "--config.sparsity.keep_rate=0.4"]
     assert accuracy.command[1:] == [
-        "stata_jax.sweep_evaluate",
+        "stata_jax.evaluate",
         f"--workdir={run}",
-        f"--output={run / 'evaluate_dense_ssa_0.4.json'}",
+        f"--output={run / 'dense_ssa_0.4'}",
         *own,
     ]
     assert energy.command[1:] == ["stata_jax.energy", f"--workdir={run}", f"--output={run / 'dense_ssa_0.4'}", *own]

@@ -9,9 +9,8 @@ import time
 
 import pytest
 
-from stata_jax import config, sweep_runs
-from stata_jax.sweep_runs import FREE, Task, check_run, run_all, shares
-from stata_jax.training.metrics import write_json
+from stata_jax import sweep_runs
+from stata_jax.sweep_runs import Task, run_all, shares
 
 CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
 
@@ -170,21 +169,3 @@ def test_time_left_is_by_kind_and_shared_by_the_jobs(tmp_path):
     left = [task(tmp_path, name, kind=kind) for name, kind in (("a", "train"), ("b", "train"), ("c", "energy"))]
     assert sweep_runs._time_left(left, [], {"train": [100.0, 200.0], "energy": [20.0]}, 2) == "about 2:40"
     assert sweep_runs._time_left(left, [], {"train": [100.0]}, 1) == "at least 3:20"
-
-
-def test_a_folder_of_another_config_is_refused(tmp_path):
-    settings = config.load(CONFIG, {"train.epochs": 3})
-    check_run(tmp_path / "missing", settings)
-    have = config.load(CONFIG, {"train.epochs": 2, "eval.batch_size": 7, "train.log_every": 3})
-    write_json(tmp_path / "config.json", have.to_dict())
-    check_run(tmp_path, settings)  # a run that never came to a checkpoint
-    (tmp_path / "checkpoints" / "8").mkdir(parents=True)
-    with pytest.raises(config.ConfigError, match=r"holds a run with train\.epochs=2, not 3: name another folder"):
-        check_run(tmp_path, settings)
-    check_run(tmp_path, config.load(CONFIG, {"train.epochs": 2}))
-
-
-def test_a_sweep_takes_the_same_changes_as_a_run():
-    from stata_jax import train
-
-    assert train._FREE == FREE

@@ -35,10 +35,9 @@ def collect(workdir: pathlib.Path) -> list[Row]:
         facts = {"chance": summary.get("coverage_chance"), "device": summary["devices"], "jax": summary["jax"]}
         key = {"cell": folder.parent.name, "seed": int(seed)}
         rows.append(key | _accuracy(summary) | _energy(folder / "energy.json") | cost | facts)
-        for evaluated in folder.glob("evaluate_*.json"):
-            cell = evaluated.stem.removeprefix("evaluate_")
-            other = _accuracy(json.loads(evaluated.read_text())) | _energy(folder / cell / "energy.json")
-            rows.append(key | {"cell": cell} | other | dict.fromkeys(cost) | facts)
+        for evaluated in folder.glob("*/evaluate.json"):
+            other = _accuracy(json.loads(evaluated.read_text())) | _energy(evaluated.with_name("energy.json"))
+            rows.append(key | {"cell": evaluated.parent.name} | other | dict.fromkeys(cost) | facts)
     return sorted(rows, key=lambda row: (row["cell"], row["seed"]))
 
 

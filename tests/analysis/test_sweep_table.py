@@ -37,7 +37,7 @@ def workdir(tmp_path):
             leave(tmp_path / cell / f"seed{seed}", "summary.json", summary)
             leave(tmp_path / cell / f"seed{seed}", "energy.json", energy_of(ENERGY[cell]))
     evaluated = {"top1": 0.5, "top5": 0.7, "step": 8.0, "coverage": covered(0.1)}
-    leave(tmp_path / "dense" / "seed1", "evaluate_dense_l1_0.4.json", evaluated)
+    leave(tmp_path / "dense" / "seed1" / "dense_l1_0.4", "evaluate.json", evaluated)
     leave(tmp_path / "dense" / "seed1" / "dense_l1_0.4", "energy.json", energy_of(0.005))
     (tmp_path / "dense" / "seed7").mkdir()  # in training
     return tmp_path
