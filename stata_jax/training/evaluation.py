@@ -30,6 +30,9 @@ def evaluate(
     Returns:
       `top1` and `top5`, shares from 0 to 1, `loss`, the mean cross entropy, and `images`, how many were counted. If the
       step tells it, also `coverage` and `coverage_chance`, see `coverage_means`. All are plain numbers.
+
+    Raises:
+      ValueError: If there are no batches.
     """
     sums: dict[str, Any] | None = None
     for i, batch in enumerate(batches):
