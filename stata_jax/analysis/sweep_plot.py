@@ -8,8 +8,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from stata_jax.analysis.sweep_table import DENSE
+from stata_jax.analysis.sweep_table import DENSE, energy_unit
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, each with a marker of its own.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -29,8 +30,9 @@ def costs_figure(table: Table, *, title: str) -> Figure:
     Returns:
       A figure without any global state of matplotlib; bars are the means' 95 % confidence intervals.
     """
+    scale, unit = energy_unit(table)
     panels = [
-        ("energy_mj", 1.0, "energy of an image [mJ]"),
+        ("energy_mj", scale, f"energy of an image [{unit}]"),
         ("step_s", 1e3, "time of a training step [ms]"),
     ]
     panels = [panel for panel in panels if any(row[panel[0]] for row in table)]
@@ -43,6 +45,8 @@ def costs_figure(table: Table, *, title: str) -> Figure:
         axis.set_xlabel(label)
         axis.set_ylabel("top-1 [%]")
         axis.margins(x=0.15)
+        axis.xaxis.set_major_locator(MaxNLocator(5))
+        axis.set_ylim(max(axis.get_ylim()[0], 0), min(axis.get_ylim()[1], 100))
     names = {name: mark for axis in axes for mark, name in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(names.values(), names, loc="outside right upper", fontsize=8)
     return figure

@@ -115,6 +115,12 @@ def summarise(
     return table
 
 
+def energy_unit(table: Sequence[Mapping[str, Any]]) -> tuple[float, str]:
+    """What to multiply millijoules by, and the unit that they then have, so that small networks' are readable."""
+    known = [row["energy_mj"] for row in table if row["energy_mj"]]
+    return (1e3, "µJ") if known and max(known) < 0.1 else (1.0, "mJ")
+
+
 def _mean(runs: Sequence[Row], key: str) -> float | None:
     known = [row[key] for row in runs if row[key] is not None]
     return statistics.fmean(known) if known else None
@@ -143,7 +149,7 @@ def as_markdown(table: Sequence[Row], *, baseline: str, seeds: Sequence[int]) ->
         *((f"kept on digit, {block}", [_percent(row["coverage"].get(block)) for row in table]) for block in blocks),
         ("operations", [_scaled(row["operations"], 1e-6, "M", ".2f") for row in table]),
         (f"of `{against}`", [_percent(row["ratios"]["operations"]) for row in table]),
-        ("energy", [_scaled(row["energy_mj"], 1, "mJ", ".3g") for row in table]),
+        ("energy", [_scaled(row["energy_mj"], *energy_unit(table), ".3g") for row in table]),
         (f"of `{against}`", [_percent(row["ratios"]["energy_mj"]) for row in table]),
         ("training step", [_scaled(row["step_s"], 1e3, "ms", ".4g") for row in table]),
         (f"speed-up over `{against}`", [_speed_up(row["ratios"]["step_s"]) for row in table]),

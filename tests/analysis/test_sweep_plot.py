@@ -38,10 +38,16 @@ def bars(axis):
 
 def test_accuracy_over_costs():
     energy, time = costs_figure(TABLE, title="t").axes
-    assert (energy.get_xlabel(), time.get_xlabel()) == ("energy of an image [mJ]", "time of a training step [ms]")
+    assert (energy.get_xlabel(), time.get_xlabel()) == ("energy of an image [µJ]", "time of a training step [ms]")
     assert energy.get_ylabel() == "top-1 [%]"
-    np.testing.assert_allclose(bars(energy), [(1e-3, 90, 1), (1e-3, 80, 2), (1e-3, 70, 0)], atol=1e-9)
+    np.testing.assert_allclose(bars(energy), [(1, 90, 1), (1, 80, 2), (1, 70, 0)], atol=1e-9)
     np.testing.assert_allclose(bars(time), [(100, 90, 1), (100, 80, 2)])  # nobody trained the third
+
+
+def test_large_energies_are_millijoules_and_no_axis_passes_100_percent():
+    (energy, _) = costs_figure([row_of("a", 0.99, half=0.3, energy=2.0), row_of("b", 0.5)], title="t").axes
+    assert energy.get_xlabel() == "energy of an image [mJ]"
+    assert bars(energy)[0][0] == 2.0 and energy.get_ylim()[1] == 100
 
 
 def test_points_are_named_and_look_different():

@@ -118,7 +118,7 @@ def test_markdown(workdir):
     ]
     assert dense[:8] == ["`dense`", "3", "92.00 ± 2.00 %", "99.0 %", "", "", "", "21.00 M"]
     assert ssa[4].startswith("**-8.33 (-") and ssa[4].endswith(")**")
-    assert ssa[8:] == ["52.4 %", "0.01 mJ", "50.0 %", "200 ms", "x1.00", "7 MB"]
+    assert ssa[8:] == ["52.4 %", "10 µJ", "50.0 %", "200 ms", "x1.00", "7 MB"]
     assert stata[1] == "2 (without 2)" and stata[4].startswith("-0.50 (") and stata[12] == "x1.33"
     assert evaluated[2:5] == ["50.00 %", "70.0 %", "-42.00"] and evaluated[-3:] == ["", "", ""]
 
