@@ -58,7 +58,7 @@ def has_checkpoints(folder: pathlib.Path) -> bool:
 
 
 def check_continues(folder: pathlib.Path, settings: ConfigDict) -> None:
-    """Raises where a folder holds checkpoints of another config than the one that is to go on there.
+    """Raises where a folder holds checkpoints or results of another config than the one that is to go on there.
 
     Args:
       folder: Of a run; it may be missing.
@@ -68,7 +68,7 @@ def check_continues(folder: pathlib.Path, settings: ConfigDict) -> None:
       ConfigError: Naming the first key that differs, of those on which the result depends.
     """
     path = folder / "config.json"
-    if not path.exists() or not has_checkpoints(folder):
+    if not path.exists() or not (has_checkpoints(folder) or (folder / "summary.json").exists()):
         return
     try:
         have = config.from_json(path.read_text())  # a key that is younger than the run has its default, as it was

@@ -7,6 +7,7 @@ grids.
 """
 
 import json
+import os
 import pathlib
 import shlex
 import sys
@@ -56,6 +57,9 @@ def _sweep(argv: Sequence[str]) -> list[Task]:
     for name, least in (("jobs", 1), ("gpus", 0)):
         if getattr(flags, name) < least:
             raise ConfigError(f"--{name} is {getattr(flags, name)}, but it must be at least {least}")
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    if visible and flags.gpus > len(visible):
+        raise ConfigError(f"--gpus is {flags.gpus}, but CUDA_VISIBLE_DEVICES names {len(visible)}: ask for no more")
     base = cli.load_config(flags.config, overrides)
     if any(flag.startswith("--config.seed=") for flag in overrides):
         raise ConfigError("--config.seed is set by --seeds here: leave it away")
@@ -71,7 +75,7 @@ def _sweep(argv: Sequence[str]) -> list[Task]:
         return []
     config.prepare_workdir(workdir)
     failed = [] if flags.report else run_all(tasks, jobs=flags.jobs, gpus=flags.gpus, describe=_describe)
-    if flags.time:
+    if flags.time and not flags.report:
         _time(grid, base, workdir)
     command = shlex.join(["python", "-m", "stata_jax.sweep", *(a for a in argv if a != "--report")])
     sweep_report.write(grid, base, workdir=workdir, seeds=seeds, command=command)
@@ -142,8 +146,10 @@ def _time(grid: Grid, base: ConfigDict, workdir: pathlib.Path) -> None:
     path = workdir / "costs.json"
     costs = json.loads(path.read_text()) if path.exists() else {}
     configs = {cell.name: config.apply_overrides(base, cell.overrides) for cell in grid.trained}
-    if costs.get(grid.name, {}).get("cells", {}).keys() != configs.keys():
-        write_json(path, costs | {grid.name: sweep_costs.measure(configs, rounds=_ROUNDS)})
+    if costs.get(grid.name, {}).get("cells", {}).keys() == configs.keys():
+        print(f"the steps of {grid.name} are timed already: delete {path} to time them anew")
+        return
+    write_json(path, costs | {grid.name: sweep_costs.measure(configs, rounds=_ROUNDS)})
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import runpy
+import sys
 from collections.abc import Mapping, Sequence
 
 from ml_collections import ConfigDict
@@ -33,7 +34,7 @@ class Grid:
     """Cells that are compared.
 
     Attributes:
-      name: As on the command line; of an ad-hoc grid the key.
+      name: As on the command line.
       title: Of the table.
       baseline: The cell that the others are compared with, seed by seed.
       cells: By name, in the order of the table.
@@ -62,7 +63,7 @@ def find(text: str, base: ConfigDict, *, baseline: str | None = None) -> Grid:
       baseline: Another baseline than the grid's.
 
     Returns:
-      The grid. A cell of the same config as one before it is left out.
+      The grid. A cell of the same config as one before it is left out, which then is the baseline if that cell was.
 
     Raises:
       ConfigError: There is no such grid or key, or a cell's config is impossible.
@@ -70,16 +71,19 @@ def find(text: str, base: ConfigDict, *, baseline: str | None = None) -> Grid:
     key, equals, values = text.partition("=")
     grid = _ad_hoc(key, values, base) if equals else _named(text, base)
     seen: dict[str, str] = {}
+    kept_as: dict[str, str] = {}
     cells: dict[str, Cell] = {}
     for cell in grid.cells.values():
         settings = config.apply_overrides(base, cell.overrides)
         config.check(settings)
         same = seen.setdefault(f"{cell.of} {config.to_json(settings)}", cell.name)
+        kept_as[cell.name] = same
         if same == cell.name:
             cells[cell.name] = cell
         else:
-            print(f"{cell.name} is {same} with this config: left out")
+            print(f"{cell.name} is {same} with this config: left out", file=sys.stderr)
     chosen = baseline or grid.baseline
+    chosen = kept_as.get(chosen, chosen)
     if chosen not in cells:
         raise config.ConfigError(f"--baseline is {chosen!r}, but it must be one of {', '.join(cells)}")
     return dataclasses.replace(grid, cells=cells, baseline=chosen)
@@ -108,12 +112,14 @@ def _named(name: str, base: ConfigDict) -> Grid:
 def _ad_hoc(key: str, values: str, base: ConfigDict) -> Grid:
     cells = {}
     for value in values.split(";" if ";" in values else ","):
-        name = f"{key}={value.strip()}"
-        cells[name] = Cell(name, config.parse_overrides(base, [f"--config.{name}"]))
+        text = f"{key}={value.strip()}"
+        name = text.replace("/", "_")  # of a folder right below the sweep's
+        cells[name] = Cell(name, config.parse_overrides(base, [f"--config.{text}"]))
     if key == "seed":
         raise config.ConfigError("--grid is over the seed: --seeds names them")
-    numeric = all(isinstance(value, int | float) for cell in cells.values() for value in cell.overrides.values())
-    return Grid(key, key, next(iter(cells)), cells, key if numeric else None)
+    numeric = all(type(value) in (int, float) for cell in cells.values() for value in cell.overrides.values())
+    name = f"{key}={values}".replace("/", "_").replace(" ", "")
+    return Grid(name, key, next(iter(cells)), cells, key if numeric else None)
 
 
 def flags(overrides: Mapping[str, object]) -> list[str]:

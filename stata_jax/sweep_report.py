@@ -55,9 +55,12 @@ def _notes(rows: Sequence[Mapping[str, Any]], costs: Mapping[str, Any] | None) -
         "Top-1: mean ± sample standard deviation over the seeds. Differences are paired by seed, with the interval of "
         "the t distribution; bold: it excludes 0 (no correction for several comparisons)."
     ]
-    if any(row["coverage"] for row in rows):
+    if any(row["kept_on_digit"] for row in rows):
         random = "" if chance is None else f" {100 * chance:.1f} % would be chance."
-        notes.append(f"Kept on digit: share of the kept patches that lie on the digit, mean over timesteps.{random}")
+        notes.append(
+            "Kept on digit: share of the kept patches that lie on the digit; digit kept: share of the digit's patches "
+            f"that are kept; means over timesteps.{random}"
+        )
     if any(row["energy_mj"] is not None for row in rows):
         notes.append("Operations and energy: of one image, with firing rates measured on test images, at 45 nm.")
     if costs:
@@ -66,7 +69,9 @@ def _notes(rows: Sequence[Mapping[str, Any]], costs: Mapping[str, Any] | None) -
             f"{costs['device']}."
         )
     elif any(row["step_s"] is not None for row in rows):
-        notes.append("Step and memory: medians of the runs, which shared the machine; `--time` measures in turns.")
+        notes.append(
+            "Step and memory: medians of the runs, which may have shared the machine; `--time` measures in turns."
+        )
     runs_on = sorted({f"jax {row['jax']}, {row['device']}" for row in rows})
     return [*notes, f"Runs: {'; '.join(runs_on)}."]
 

@@ -87,8 +87,10 @@ def run_all(
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` is to stop the children as well
     try:
         while waiting or children:
+            elsewhere = [task for task in waiting if task.result.exists()]  # done by another sweep
+            waiting, total = [task for task in waiting if task not in elsewhere], total - len(elsewhere)
             ready = [task for task in waiting if task.needs is None or task.needs.exists()]
-            if not ready and not children:  # what they wait for will never come
+            if waiting and not ready and not children:  # what they wait for will never come
                 say(f"left out {', '.join(task.name for task in waiting)}")
                 return failed + waiting
             for slot in [slot for slot in range(jobs) if slot not in children][: len(ready)]:
@@ -100,8 +102,8 @@ def run_all(
                     failed.append(task)
                     ended += 1
                 else:
-                    say(f"start    {task.name} ({total - len(waiting)} of {total})")
                     children[slot] = child
+                    say(f"start    {task.name} ({total - len(waiting)} of {total})")
             time.sleep(_POLL)
             for slot in [slot for slot, child in children.items() if child.process.poll() is not None]:
                 child = children.pop(slot)
@@ -145,9 +147,11 @@ def _start(task: Task, *, slot: int, jobs: int, gpus: int) -> _Child | None:
     if fcntl is not None:
         try:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the child inherits it, and holds it if we are killed
-        except OSError:
+        except BlockingIOError:
             log.close()
             return None
+        except OSError:  # a file system without locks
+            pass
     environment = os.environ | {"PYTHONUNBUFFERED": "1"} | _gpus(slot, jobs, gpus)
     log.write(f"{task}\n".encode())
     log.flush()

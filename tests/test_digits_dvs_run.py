@@ -13,6 +13,7 @@ SMALL = {
     "model.timesteps": 4,
     "model.dim": 16,
     "model.heads": 2,
+    "sparsity.prune_at": "0,1",
     "data.train_examples": 16,
     "data.test_examples": 8,
     "train.batch_size": 8,

@@ -129,9 +129,12 @@ def test_a_folder_of_another_config_is_refused(tmp_path):
     have = config.load(CONFIG, {"train.epochs": 2, "eval.batch_size": 7, "train.log_every": 3})
     write_json(tmp_path / "config.json", have.to_dict())
     reuse.check_continues(tmp_path, settings)  # a run that never came to a checkpoint
-    (tmp_path / "checkpoints" / "8").mkdir(parents=True)
-    with pytest.raises(config.ConfigError, match=r"holds a run with train\.epochs=2, not 3: name another folder"):
-        reuse.check_continues(tmp_path, settings)
+    for sign in (tmp_path / "summary.json", tmp_path / "checkpoints" / "8"):
+        sign.mkdir(parents=True)
+        with pytest.raises(config.ConfigError, match=r"holds a run with train\.epochs=2, not 3: name another folder"):
+            reuse.check_continues(tmp_path, settings)
+        sign.rmdir()
+    sign.mkdir()
     reuse.check_continues(tmp_path, config.load(CONFIG, {"train.epochs": 2}))
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(config.ConfigError, match=r"config\.json is damaged .*: move .* away"):

@@ -52,14 +52,14 @@ def test_a_real_sweep(real):
     assert (row["cell"], row["seed"], float(row["top1"])) == ("align.distance=norm", "3", summary["top1"])
     assert float(row["energy_mj"]) == pytest.approx(energy["models"]["as trained"]["energy_mj"])
     coverage = summary["coverage"]["block0"]["kept_on_digit"]
-    assert float(row["coverage_block0"]) == pytest.approx(sum(coverage) / len(coverage))
-    costs = json.loads((real / "costs.json").read_text())["align.distance"]["cells"]["align.distance=norm"]
-    table = (real / "table_align.distance.md").read_text()
+    assert [float(row[f"kept_on_digit_block0_t{t}"]) for t in range(len(coverage))] == pytest.approx(coverage)
+    costs = json.loads((real / "costs.json").read_text())["align.distance=norm"]["cells"]["align.distance=norm"]
+    table = (real / "table_align.distance=norm.md").read_text()
     assert f"| {1000 * costs['step_s']:.4g} ms | x1.00 | {costs['peak_bytes'] / 1e6:.0f} MB |" in table
     assert f"{100 * summary['coverage_chance']:.1f} % would be chance" in table and "median of 2 steps" in table
     assert table.splitlines()[-1].startswith("`python -m stata_jax.sweep --config=")
-    assert (real / "figure_align.distance_costs.png").stat().st_size > 10_000
-    assert (real / "figure_align.distance_coverage.png").stat().st_size > 10_000
+    assert (real / "figure_align.distance=norm_costs.png").stat().st_size > 10_000
+    assert (real / "figure_align.distance=norm_coverage.png").stat().st_size > 10_000
 
 
 def test_the_weights_of_a_run_with_another_metric(real, tmp_path):
@@ -210,6 +210,7 @@ def test_costs_are_measured_in_turns_and_once(ran, monkeypatch, tmp_path, capsys
         ([*FLAGS, "--grid=table1", "--seeds=1,1"], "--seeds is '1,1', but each may be there once"),
         ([*FLAGS, "--grid=table1", "--seeds=-1"], "seed is -1"),
         ([*FLAGS, "--grid=table1", "--jobs=0"], "--jobs is 0, but it must be at least 1"),
+        ([*FLAGS, "--grid=table1", "--gpus=3"], "--gpus is 3, but CUDA_VISIBLE_DEVICES names 2: ask for no more"),
         ([*FLAGS, "--grid=table1", "--gpus=-1"], "--gpus is -1, but it must be at least 0"),
         ([*FLAGS, "--grid=table1", "--baseline=tat"], "--baseline is 'tat'"),
         ([*FLAGS, "--grid=table1", "--config.seed=3"], "--config.seed is set by --seeds here"),

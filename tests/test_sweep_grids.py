@@ -64,19 +64,28 @@ def test_training_free_cells():
 def test_the_same_config_is_not_trained_twice(capsys):
     grid = sweep_grids.find("choices", DIGITS)
     assert "slots_stable" not in grid.cells and "slots_sorted" in grid.cells
-    assert capsys.readouterr().out == "slots_stable is stata with this config: left out\n"
+    assert capsys.readouterr().err == "slots_stable is stata with this config: left out\n"
     assert "slots_stable" in sweep_grids.find("choices", config.load(CONFIGS / "cifar100.py")).cells
 
 
 def test_a_grid_of_ones_own():
     grid = sweep_grids.find("sparsity.keep_rate=0.4, 0.2", DIGITS)
     key = "sparsity.keep_rate"
-    assert (grid.name, grid.baseline, grid.over) == (key, f"{key}=0.4", key)
+    assert (grid.name, grid.title, grid.baseline, grid.over) == (f"{key}=0.4,0.2", key, f"{key}=0.4", key)
     assert [cell.overrides for cell in grid.trained] == [{"sparsity.keep_rate": 0.4}, {"sparsity.keep_rate": 0.2}]
     grid = sweep_grids.find("sparsity.prune_at=0;0,1", DIGITS, baseline="sparsity.prune_at=0,1")
     assert [cell.overrides["sparsity.prune_at"] for cell in grid.trained] == [(0,), (0, 1)]
     assert (grid.baseline, grid.over) == ("sparsity.prune_at=0,1", None)
     assert sweep_grids.find("sparsity.slots=sorted,stable", DIGITS).over is None
+    assert sweep_grids.find("align.intra_time=true,false", DIGITS).over is None
+    grid = sweep_grids.find("data.data_dir=a/b", DIGITS)  # no name is a path
+    assert (grid.name, list(grid.cells), grid.baseline) == ("data.data_dir=a_b", ["data.data_dir=a_b"], *grid.cells)
+    assert grid.trained[0].overrides == {"data.data_dir": "a/b"}
+
+
+def test_a_baseline_that_is_left_out_stays_the_baseline():
+    grid = sweep_grids.find("metrics", config.apply_overrides(DIGITS, {"align.alpha": 0.0, "align.beta": 0.0}))
+    assert "stata" not in grid.cells and grid.baseline == "tat"
 
 
 @pytest.mark.parametrize(

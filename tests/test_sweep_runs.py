@@ -14,6 +14,16 @@ from stata_jax.sweep_runs import Task, run_all, shares
 
 CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
 
+# Waits for a file, for some time.
+UNTIL = """
+for _ in range(3000):
+    if os.path.exists({!r}):
+        break
+    time.sleep(0.01)
+else:
+    sys.exit(1)
+"""
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
@@ -47,7 +57,7 @@ def test_order_and_what_is_said(tmp_path):
 
 def test_several_run_at_once(tmp_path):
     """Each waits until the other has started, which one after the other would never be."""
-    body = "open({!r}, 'w')\nwhile not os.path.exists({!r}): time.sleep(0.01)"
+    body = f"open({{!r}}, 'w')\n{UNTIL}"
     signs = [str(tmp_path / name) for name in ("first", "second")]
     tasks = [task(tmp_path, "a", body.format(*signs)), task(tmp_path, "b", body.format(*reversed(signs)))]
     assert run_all(tasks, jobs=2, say=lambda line: None) == []
@@ -120,7 +130,7 @@ def test_each_child_has_its_share_of_the_gpus(tmp_path, monkeypatch, visible, gp
 
 def test_a_run_that_another_sweep_is_at_is_left_to_it(tmp_path):
     pytest.importorskip("fcntl")
-    slow = task(tmp_path, "a", f"while not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.01)")
+    slow = task(tmp_path, "a", UNTIL.format(str(tmp_path / "go")))
     lines = []
 
     def start_again(line):

@@ -12,6 +12,7 @@ from typing import Any
 from stata_jax.analysis.statistics import mean_interval, paired_difference, sample_sd
 
 Row = dict[str, Any]
+_SHARES = {"kept_on_digit": "kept on digit", "digit_kept": "digit kept"}  # of `sparsity.coverage`
 DENSE = "dense"  # what operations, energy and time are compared with, where a table has it
 
 
@@ -42,10 +43,15 @@ def collect(workdir: pathlib.Path) -> list[Row]:
 
 
 def _accuracy(result: Mapping[str, Any]) -> Row:
-    coverage = {
-        block: statistics.fmean(shares["kept_on_digit"]) for block, shares in (result.get("coverage") or {}).items()
+    covered = result.get("coverage") or {}
+    means = {name: {block: statistics.fmean(shares[name]) for block, shares in covered.items()} for name in _SHARES}
+    over_time = {
+        f"{name}_{block}_t{t}": share
+        for block, shares in covered.items()
+        for name in _SHARES
+        for t, share in enumerate(shares[name])
     }
-    return {"top1": result["top1"], "top5": result["top5"], "coverage": coverage}
+    return {"top1": result["top1"], "top5": result["top5"], **means, "over_time": over_time}
 
 
 def _energy(path: pathlib.Path) -> Row:
@@ -86,11 +92,6 @@ def summarise(
         values = list(top1[cell].values())
         difference = None if cell == baseline else paired_difference(top1[cell], top1.get(baseline, {}))
         cost = (costs or {}).get(cell) or ({} if costs else _medians(runs, ("step_s", "peak_bytes")))
-        blocks = sorted({block for row in runs for block in row["coverage"]}, key=_natural)
-        coverage = {
-            block: statistics.fmean(row["coverage"][block] for row in runs if block in row["coverage"])
-            for block in blocks
-        }
         table.append(
             {
                 "cell": cell,
@@ -99,7 +100,7 @@ def summarise(
                 "top1_sd": sample_sd(values),
                 "top5": statistics.fmean(row["top5"] for row in runs),
                 "difference": difference,
-                "coverage": coverage,
+                **{name: _by_block([row[name] for row in runs]) for name in _SHARES},
                 "operations": _mean(runs, "operations"),
                 "energy_mj": _mean(runs, "energy_mj"),
                 "step_s": cost.get("step_s"),
@@ -121,6 +122,12 @@ def energy_unit(table: Sequence[Mapping[str, Any]]) -> tuple[float, str]:
     return (1e3, "µJ") if known and max(known) < 0.1 else (1.0, "mJ")
 
 
+def _by_block(shares: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Means over runs of a share by block."""
+    blocks = sorted({block for each in shares for block in each}, key=_natural)
+    return {block: statistics.fmean(each[block] for each in shares if block in each) for block in blocks}
+
+
 def _mean(runs: Sequence[Row], key: str) -> float | None:
     known = [row[key] for row in runs if row[key] is not None]
     return statistics.fmean(known) if known else None
@@ -131,6 +138,15 @@ def _medians(runs: Sequence[Row], keys: Sequence[str]) -> Row:
     return {key: statistics.median(values) for key, values in known.items() if values}
 
 
+def _blocks(table: Sequence[Row]) -> list[str]:
+    return sorted({block for row in table for block in row["kept_on_digit"]}, key=_natural)
+
+
+def _numbers(column: str) -> tuple[list[int], str]:
+    """Orders columns by the numbers in their names, block and timestep."""
+    return [int(number) for number in re.findall(r"\d+", column)], column
+
+
 def _natural(name: str) -> tuple[int, str]:
     number = re.search(r"\d+", name)
     return int(number[0]) if number else -1, name
@@ -139,14 +155,18 @@ def _natural(name: str) -> tuple[int, str]:
 def as_markdown(table: Sequence[Row], *, baseline: str, seeds: Sequence[int]) -> str:
     """The table of cells; a column that no cell has anything for is left out."""
     against = DENSE if any(row["cell"] == DENSE for row in table) else baseline
-    blocks = sorted({block for row in table for block in row["coverage"]}, key=_natural)
+    blocks = _blocks(table)
     columns = [
         ("cell", [f"`{row['cell']}`" for row in table]),
         ("seeds", [_seeds(row["seeds"], seeds) for row in table]),
         ("top-1", [_plus_minus(row) for row in table]),
         ("top-5", [_percent(row["top5"]) for row in table]),
         (f"top-1 less `{baseline}`'s (95 % CI)", [_difference(row) for row in table]),
-        *((f"kept on digit, {block}", [_percent(row["coverage"].get(block)) for row in table]) for block in blocks),
+        *(
+            (f"{words}, {block}", [_percent(row[name].get(block)) for row in table])
+            for block in blocks
+            for name, words in _SHARES.items()
+        ),
         ("operations", [_scaled(row["operations"], 1e-6, "M", ".2f") for row in table]),
         (f"of `{against}`", [_percent(row["ratios"]["operations"]) for row in table]),
         ("energy", [_scaled(row["energy_mj"], *energy_unit(table), ".3g") for row in table]),
@@ -193,11 +213,11 @@ def _speed_up(ratio: float | None) -> str:
 
 
 def runs_csv(rows: Sequence[Row]) -> str:
-    """The runs as CSV, with a column for each block's coverage."""
-    blocks = sorted({block for row in rows for block in row["coverage"]}, key=_natural)
+    """The runs as CSV, with columns for the coverage of each block at each timestep."""
+    columns = sorted({column for row in rows for column in row["over_time"]}, key=_numbers)
     flat = []
     for row in rows:
-        covered = {f"coverage_{block}": row["coverage"].get(block) for block in blocks}
+        covered = {column: row["over_time"].get(column) for column in columns}
         keys = ("cell", "seed", "top1", "top5")
         costs = ("energy_mj", "operations", "step_s", "peak_bytes", "macs", "device", "jax")
         flat.append({key: row[key] for key in keys} | covered | {key: row[key] for key in costs})
@@ -206,7 +226,7 @@ def runs_csv(rows: Sequence[Row]) -> str:
 
 def table_csv(table: Sequence[Row]) -> str:
     """The table of cells as CSV: shares from 0 to 1, seconds, bytes, mJ."""
-    blocks = sorted({block for row in table for block in row["coverage"]}, key=_natural)
+    blocks = _blocks(table)
     flat = []
     for row in table:
         difference = row["difference"]
@@ -215,7 +235,7 @@ def table_csv(table: Sequence[Row]) -> str:
             {"cell": row["cell"], "seeds": len(row["seeds"]), "top1": row["top1"].mean, "top1_sd": row["top1_sd"]}
             | {"top1_low": row["top1"].low, "top1_high": row["top1"].high, "top5": row["top5"]}
             | dict(zip(("difference", "difference_low", "difference_high"), ends, strict=True))
-            | {f"coverage_{block}": row["coverage"].get(block) for block in blocks}
+            | {f"{name}_{block}": row[name].get(block) for block in blocks for name in _SHARES}
             | {key: row[key] for key in ("operations", "energy_mj", "step_s", "peak_bytes")}
             | {f"{key}_ratio": value for key, value in row["ratios"].items()}
         )

@@ -1,6 +1,5 @@
 """The encoder loop of every family, which is the paper's Algorithm 1."""
 
-import functools
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -12,7 +11,6 @@ from stata_jax.sparsity.alignment import attention_map
 from stata_jax.sparsity.placement import kept_tokens
 from stata_jax.sparsity.scores import token_scores
 from stata_jax.sparsity.select import SLOTS, gather_tokens, stable_slots, top_tokens
-from stata_jax.spiking.bytes import keeping_bytes
 
 
 class Block(Protocol):
@@ -44,7 +42,6 @@ def encode(
     metric: str,
     timestep_wise: bool,
     slots: str,
-    lean: bool = False,
 ) -> tuple[jax.Array, Seen]:
     """Runs tokens through the blocks; the blocks of `P_I` drop tokens between attention and MLP.
 
@@ -61,7 +58,6 @@ def encode(
       metric: What ranks the tokens, see `token_scores`.
       timestep_wise: Whether each timestep keeps its own tokens.
       slots: `sorted` or `stable`, the order of the kept tokens, see `stable_slots`.
-      lean: Whether q and k are kept in bytes for the gradients of the maps.
 
     Returns:
       The tokens that are left, shape (T, B, N_L, D), and what was seen, by name:
@@ -80,7 +76,6 @@ def encode(
     """
     if slots not in SLOTS:
         raise ValueError(f"unknown slots {slots!r}: use one of {', '.join(SLOTS)}")
-    mapped = keeping_bytes(functools.partial(attention_map, heads=heads, scale=scale), lean=lean)
     patches = tokens.shape[2] - anchor
     positions = jnp.broadcast_to(jnp.arange(patches, dtype=jnp.int32), (*tokens.shape[:2], patches))
     order = None
@@ -90,7 +85,7 @@ def encode(
             tokens, attention = block.attention(tokens, train=train, positions=positions if seen["kept"] else None)
         q, k = attention["q"], attention["k"]
         with jax.named_scope(f"block{l}/map"):
-            seen["maps"].append(mapped(q, k))
+            seen["maps"].append(attention_map(q, k, heads=heads, scale=scale))
         seen["order"].append(order)
         if l in prune_at and keep_rate < 1:
             with jax.named_scope(f"block{l}/scores"):

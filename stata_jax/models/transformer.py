@@ -175,7 +175,6 @@ class SpikingTransformer(nn.Module):
             metric=self.metric,
             timestep_wise=self.timestep_wise,
             slots=self.slots,
-            lean=self.lean,
         )
         pooled = tokens[:, :, 1:] if self.anchor and self.pool == "tokens" else tokens
         step_logits, head = self.readout(jnp.mean(pooled.astype(jnp.float32), axis=2))

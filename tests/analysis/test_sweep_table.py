@@ -24,7 +24,7 @@ def energy_of(millijoules):
 
 
 def covered(share):
-    return {f"block{i}": {"kept_on_digit": [share, share + 0.2], "digit_kept": [0.0, 0.0]} for i in (10, 2)}
+    return {f"block{i}": {"kept_on_digit": [share, share + 0.2], "digit_kept": [share / 2, share / 4]} for i in (10, 2)}
 
 
 @pytest.fixture
@@ -51,14 +51,21 @@ def test_a_row_for_each_run_and_each_evaluation(workdir):
         *(("ssa", seed) for seed in range(3)),
         *(("stata", seed) for seed in range(2)),
     ]
-    assert rows[0]["coverage"] == {} and rows[0]["operations"] == 1e6 + 2e7
+    assert (
+        rows[0]["kept_on_digit"] == rows[0]["digit_kept"] == rows[0]["over_time"] == {}
+        and rows[0]["operations"] == 1e6 + 2e7
+    )
     assert rows[3]["step_s"] is None and rows[3]["energy_mj"] == 0.005 and rows[3]["top1"] == 0.5
-    assert rows[4]["coverage"] == pytest.approx({"block2": 0.4, "block10": 0.4})
+    assert rows[4]["kept_on_digit"] == pytest.approx({"block2": 0.4, "block10": 0.4})
+    assert rows[4]["digit_kept"] == pytest.approx({"block2": 0.1125, "block10": 0.1125})
     read = list(csv.DictReader(io.StringIO(sweep_table.runs_csv(rows))))
     assert sweep_table.runs_csv(rows).splitlines()[0] == (
-        "cell,seed,top1,top5,coverage_block2,coverage_block10,energy_mj,operations,step_s,peak_bytes,macs,device,jax"
+        "cell,seed,top1,top5,"
+        "digit_kept_block2_t0,kept_on_digit_block2_t0,digit_kept_block2_t1,kept_on_digit_block2_t1,"
+        "digit_kept_block10_t0,kept_on_digit_block10_t0,digit_kept_block10_t1,kept_on_digit_block10_t1,"
+        "energy_mj,operations,step_s,peak_bytes,macs,device,jax"
     )
-    assert read[0]["coverage_block2"] == "" and float(read[5]["coverage_block2"]) == pytest.approx(0.5)
+    assert read[0]["kept_on_digit_block2_t1"] == "" and float(read[5]["kept_on_digit_block2_t1"]) == pytest.approx(0.6)
     assert [float(row["top1"]) for row in read[:3]] == TOP1["dense"]
 
 
@@ -71,11 +78,11 @@ def summarised(workdir, **options):
 def test_means_spread_and_paired_differences(workdir):
     dense, evaluated, ssa, stata = summarised(workdir)  # no run of tat
     assert dense["top1"].mean == pytest.approx(0.92) and dense["top1_sd"] == pytest.approx(0.02)
-    assert dense["difference"] is None and dense["coverage"] == {}
+    assert dense["difference"] is None and dense["kept_on_digit"] == {}
     expected = stats.ttest_rel(TOP1["ssa"], TOP1["dense"]).confidence_interval(0.95)
     difference = ssa["difference"]
     assert (difference.low, difference.high) == pytest.approx((expected.low, expected.high))
-    assert difference.excludes_zero and ssa["coverage"]["block2"] == pytest.approx(0.5)
+    assert difference.excludes_zero and ssa["kept_on_digit"]["block2"] == pytest.approx(0.5)
     assert stata["seeds"] == [0, 1] and stata["difference"].count == 2
     assert stata["difference"].mean == pytest.approx(np.mean([0.01, -0.02]))
     assert evaluated["difference"].mean == pytest.approx(0.5 - 0.92) and evaluated["difference"].low is None
@@ -107,7 +114,9 @@ def test_markdown(workdir):
         "top-5",
         "top-1 less `dense`'s (95 % CI)",
         "kept on digit, block2",
+        "digit kept, block2",
         "kept on digit, block10",
+        "digit kept, block10",
         "operations",
         "of `dense`",
         "energy",
@@ -116,16 +125,25 @@ def test_markdown(workdir):
         "speed-up over `dense`",
         "memory",
     ]
-    assert dense[:8] == ["`dense`", "3", "92.00 ± 2.00 %", "99.0 %", "", "", "", "21.00 M"]
+    assert dense[:10] == ["`dense`", "3", "92.00 ± 2.00 %", "99.0 %", "", "", "", "", "", "21.00 M"]
     assert ssa[4].startswith("**-8.33 (-") and ssa[4].endswith(")**")
-    assert ssa[8:] == ["52.4 %", "10 µJ", "50.0 %", "200 ms", "x1.00", "7 MB"]
-    assert stata[1] == "2 (without 2)" and stata[4].startswith("-0.50 (") and stata[12] == "x1.33"
+    assert ssa[5:7] == ["50.0 %", "15.0 %"]
+    assert ssa[10:] == ["52.4 %", "10 µJ", "50.0 %", "200 ms", "x1.00", "7 MB"]
+    assert stata[1] == "2 (without 2)" and stata[4].startswith("-0.50 (") and stata[14] == "x1.33"
     assert evaluated[2:5] == ["50.00 %", "70.0 %", "-42.00"] and evaluated[-3:] == ["", "", ""]
 
 
 def test_columns_that_nobody_has_are_left_out(workdir):
     rows = [
-        row | {"coverage": {}, "energy_mj": None, "operations": None, "step_s": None, "peak_bytes": None}
+        row
+        | {
+            "kept_on_digit": {},
+            "digit_kept": {},
+            "energy_mj": None,
+            "operations": None,
+            "step_s": None,
+            "peak_bytes": None,
+        }
         for row in sweep_table.collect(workdir)
     ]
     table = sweep_table.summarise(rows, cells=["ssa", "stata"], baseline="stata", seeds=range(3))
