@@ -196,8 +196,9 @@ def test_costs_are_measured_in_turns_and_once(ran, monkeypatch, tmp_path, capsys
     flags = [*FLAGS, "--grid=sparsity.keep_rate=1,0.5", "--seeds=0", f"--workdir={tmp_path}", "--time"]
     assert sweep.main(flags) == 0 and sweep.main(flags) == 0
     assert prepared == [(1.0, "train"), (0.5, "train")]
-    assert "| 200 ms | x0.50 | 0 MB |" in capsys.readouterr().out
-    assert (tmp_path / "figure_sparsity.keep_rate_over.png").exists()
+    said = capsys.readouterr().out
+    assert "| 200 ms | x0.50 | 0 MB |" in said
+    assert "are timed already: delete" in said and (tmp_path / "figure_sparsity.keep_rate=1,0.5_over.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -217,7 +218,8 @@ def test_costs_are_measured_in_turns_and_once(ran, monkeypatch, tmp_path, capsys
         ([*FLAGS, "--grid=table1", "--workdir=/dev/null/there"], "cannot be written"),
     ],
 )
-def test_mistakes_are_one_sentence(ran, flags, message, capsys):
+def test_mistakes_are_one_sentence(ran, flags, message, capsys, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     assert sweep.main(flags) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1 and not ran
