@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from stata_jax.training.compilation import jit_once
+
 
 @flax.struct.dataclass
 class TrainState:
@@ -66,7 +68,8 @@ def create_state(
         opt_state = optimizer.init(kept["params"])
         return TrainState(jnp.zeros((), jnp.int32), **kept, opt_state=opt_state, ema=kept if ema else None)
 
-    return jax.jit(init)(key)
+    result: TrainState = jit_once(init)(key)
+    return result
 
 
 def count_parameters(params: Any) -> int:

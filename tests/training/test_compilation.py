@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from stata_jax.training import compilation
@@ -18,6 +19,15 @@ def test_a_program_compiles_and_runs():
 def test_an_option_that_the_compiler_does_not_know_is_left_out(monkeypatch):
     monkeypatch.setattr(compilation, "_CPU_OPTIONS", {"xla_cpu_no_such_thing": True})
     assert compilation.compile_program(lowered())(jnp.ones(3)).tolist() == [2, 2, 2]
+
+
+def test_what_runs_once_gives_the_same_numbers():
+    def draw(key):
+        return jax.random.truncated_normal(key, -2.0, 2.0, (100,)), jnp.sum(jnp.sqrt(jax.random.uniform(key, (7, 9))))
+
+    plain, once = (jitted(draw)(jax.random.key(3)) for jitted in (jax.jit, compilation.jit_once))
+    jax.tree.map(np.testing.assert_array_equal, once, plain)
+    assert jax.eval_shape(compilation.jit_once(draw), jax.random.key(3))[0].shape == (100,)
 
 
 def test_other_errors_of_the_compiler_pass():
