@@ -168,7 +168,7 @@ def test_variants_differ_in_what_they_say():
 
 def test_every_config_file_is_possible():
     folder = pathlib.Path(common.__file__).parent
-    paths = sorted(set(folder.glob("*.py")) - {folder / "variants.py"})
+    paths = sorted(set(folder.glob("*.py")) - {folder / "variants.py", folder / "grids.py"})
     assert len(paths) == 8
     for path in paths:
         config.check(config.load(path))

@@ -144,8 +144,9 @@ def test_a_run_that_another_sweep_is_at_is_left_to_it(tmp_path):
 
 
 SWEEP = """
-import pathlib, sys
+import pathlib, signal, sys
 sys.path.insert(0, {root!r})
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background commands ignore it
 from stata_jax import cli, sweep_runs
 folder = pathlib.Path({folder!r})
 code = "import os, time; open('pid', 'w').write(str(os.getpid())); os.rename('pid', 'started'); time.sleep(60)"

@@ -18,8 +18,13 @@ _ONCE: dict[str, str | bool | int] = {"xla_backend_optimization_level": 1}
 
 def jit_once(function: Callable[..., Any]) -> Callable[..., Any]:
     """`jax.jit` for a function that is called once, so that compiling it is what takes the time."""
-    compiled: Callable[..., Any] = jax.jit(function, compiler_options=_ONCE if jax.default_backend() == "cpu" else None)
-    return compiled
+    compiled = jax.jit(function, compiler_options=_ONCE if jax.default_backend() == "cpu" else None)
+
+    def call(*args: Any) -> Any:
+        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args))
+        return function(*args) if traced else compiled(*args)  # a part of another program has no options of its own
+
+    return call
 
 
 def compile_program(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
