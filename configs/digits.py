@@ -36,7 +36,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.sparsity.slots = "stable"
 
     config.train.batch_size = 32
-    config.train.epochs = 12
+    config.train.epochs = 18
     config.train.learning_rate = 4e-3
     config.train.warmup_epochs = 0.5
 
