@@ -11,6 +11,9 @@ import pytest
 os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
+# Programs of tests run for a moment and compile for long: with less optimisation of machine code in two thirds of the
+# time. A flag of the user wins; parity tests compile as users do.
+os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=1 {os.environ.get('XLA_FLAGS', '')}".strip()
 
 # No deadline: the first example of a test compiles. The same examples each time: a failure repeats.
 hypothesis.settings.register_profile("stata_jax", deadline=None, derandomize=True, database=None)

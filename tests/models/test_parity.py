@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 
+import as_users
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,7 +65,7 @@ class Fixture:
 
     @functools.cached_property
     def evaluated(self):
-        return jax.device_get(jax.jit(self.model.apply)(self.variables, self.images))
+        return jax.device_get(as_users.jit(self.model.apply)(self.variables, self.images))
 
     @functools.cached_property
     def trained(self):
@@ -80,7 +81,7 @@ class Fixture:
                 value = optax.softmax_cross_entropy(logits, targets).mean()
             return value, (logits, aux["rates"], updated["batch_stats"])
 
-        return jax.device_get(jax.jit(jax.value_and_grad(loss, has_aux=True))(self.variables["params"]))
+        return jax.device_get(as_users.jit(jax.value_and_grad(loss, has_aux=True))(self.variables["params"]))
 
 
 @pytest.fixture(scope="module", params=FILES, ids=lambda path: path.stem)

@@ -2,6 +2,7 @@
 
 import math
 
+import as_users
 import hypothesis
 import hypothesis.strategies as st
 import jax
@@ -31,8 +32,11 @@ def test_spikes_and_gradients_are_those_of_one_piece(shape, monkeypatch):
     x, gradient = (jnp.asarray(2 * random.randn(*shape), jnp.float32) for _ in range(2))
 
     def both():
-        spikes, pull = jax.vjp(lif, x)
-        return spikes, pull(gradient)[0]
+        def program(x, gradient):
+            spikes, pull = jax.vjp(lif, x)
+            return spikes, pull(gradient)[0]
+
+        return as_users.jit(program)(x, gradient)
 
     whole = both()
     monkeypatch.setattr(pieces, "PIECE", 2 * shape[0] * shape[-1])
