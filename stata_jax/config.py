@@ -78,8 +78,7 @@ def load(path: str | os.PathLike[str], overrides: Mapping[str, object] | None = 
 def apply_overrides(config: ConfigDict, overrides: Mapping[str, object]) -> ConfigDict:
     """Returns a copy of a config with other values for some of its keys.
 
-    An int may stand for a float. A key whose value is a tuple, given or unset, takes a tuple or list of numbers, or
-    None.
+    An int may stand for a float; a key of a tuple, given or unset, takes a tuple or list of numbers, or None.
 
     Args:
       config: the config, which is left as it is.
@@ -264,8 +263,7 @@ def _find(config: ConfigDict, key: str) -> tuple[ConfigDict, str]:
     near = [leaf for leaf in known if leaf.endswith("." + name)] or difflib.get_close_matches(key, known, cutoff=0.75)
     if near:
         raise ConfigError(f"the config has no key {key}: did you mean {' or '.join(near)}?")
-    level = ", ".join(prefix + leaf for leaf in group)
-    raise ConfigError(f"the config has no key {key}: the keys there are {level}")
+    raise ConfigError(f"the config has no key {key}: the keys there are {', '.join(prefix + leaf for leaf in group)}")
 
 
 def _parse(text: str, kind: type) -> object:

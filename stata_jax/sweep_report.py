@@ -62,7 +62,10 @@ def _notes(rows: Sequence[Mapping[str, Any]], costs: Mapping[str, Any] | None) -
             f"that are kept; means over timesteps.{random}"
         )
     if any(row["energy_mj"] is not None for row in rows):
-        notes.append("Operations and energy: of one image, with firing rates measured on test images, at 45 nm.")
+        notes.append(
+            "Operations and energy: of one image, with firing rates measured on test images, at 45 nm; firing after "
+            "attention: how often the neurons do that follow the attention of the pruning block."
+        )
     if costs:
         notes.append(
             f"Step and memory: measured in turns, median of {costs['rounds']} steps; jax {costs['jax']}, "

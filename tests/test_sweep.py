@@ -81,7 +81,7 @@ def ran(monkeypatch):
                 continue
             tasks.append(task)
             if task.kind == "energy":
-                counts = {"mac": 1.0, "ac": 2.0, "energy_mj": 0.5}
+                counts = {"layers": [], "mac": 1.0, "ac": 2.0, "energy_mj": 0.5}
                 write_json(task.result, {"models": {"as trained": counts}})
                 continue
             cell, _, seed = task.name.removeprefix("accuracy of ").partition("/seed")

@@ -13,6 +13,7 @@ from stata_jax.analysis.statistics import mean_interval, paired_difference, samp
 
 Row = dict[str, Any]
 _SHARES = {"kept_on_digit": "kept on digit", "digit_kept": "digit kept"}  # of `sparsity.coverage`
+_ATTENDED = "/attention/projection"  # the layer that takes the spikes of the neurons after attention
 DENSE = "dense"  # what operations, energy and time are compared with, where a table has it
 
 
@@ -24,7 +25,8 @@ def collect(workdir: pathlib.Path) -> list[Row]:
 
     Returns:
       A row for each run, and for each evaluation of its weights with other values, sorted by cell and seed. Shares are
-      from 0 to 1, times in seconds, memory in bytes, energy in mJ and operations of one image; None is unknown.
+      from 0 to 1, as are the firing rates of each layer's input; times in seconds, memory in bytes, energy in mJ and
+      operations of one image; None is unknown.
     """
     rows = []
     for path in workdir.glob("*/seed*/summary.json"):
@@ -56,9 +58,10 @@ def _accuracy(result: Mapping[str, Any]) -> Row:
 
 def _energy(path: pathlib.Path) -> Row:
     if not path.exists():
-        return {"energy_mj": None, "operations": None}
+        return {"energy_mj": None, "operations": None, "rates": {}}
     counts = json.loads(path.read_text())["models"]["as trained"]
-    return {"energy_mj": counts["energy_mj"], "operations": counts["mac"] + counts["ac"]}
+    rates = {layer["name"]: layer["rate"] for layer in counts["layers"]}
+    return {"energy_mj": counts["energy_mj"], "operations": counts["mac"] + counts["ac"], "rates": rates}
 
 
 def summarise(
@@ -101,6 +104,7 @@ def summarise(
                 "top5": statistics.fmean(row["top5"] for row in runs),
                 "difference": difference,
                 **{name: _by_block([row[name] for row in runs]) for name in _SHARES},
+                "attended": _by_block([_attended(row["rates"]) for row in runs]),
                 "operations": _mean(runs, "operations"),
                 "energy_mj": _mean(runs, "energy_mj"),
                 "step_s": cost.get("step_s"),
@@ -126,6 +130,11 @@ def _by_block(shares: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Means over runs of a share by block."""
     blocks = sorted({block for each in shares for block in each}, key=_natural)
     return {block: statistics.fmean(each[block] for each in shares if block in each) for block in blocks}
+
+
+def _attended(rates: Mapping[str, float]) -> dict[str, float]:
+    """How often the neurons after attention fire, by block."""
+    return {name.removesuffix(_ATTENDED): rate for name, rate in rates.items() if name.endswith(_ATTENDED)}
 
 
 def _mean(runs: Sequence[Row], key: str) -> float | None:
@@ -167,6 +176,10 @@ def as_markdown(table: Sequence[Row], *, baseline: str, seeds: Sequence[int]) ->
             for block in blocks
             for name, words in _SHARES.items()
         ),
+        *(
+            (f"firing after attention, {block}", [_percent(row["attended"].get(block), ".2f") for row in table])
+            for block in blocks
+        ),
         ("operations", [_scaled(row["operations"], 1e-6, "M", ".2f") for row in table]),
         (f"of `{against}`", [_percent(row["ratios"]["operations"]) for row in table]),
         ("energy", [_scaled(row["energy_mj"], *energy_unit(table), ".3g") for row in table]),
@@ -200,8 +213,8 @@ def _difference(row: Row) -> str:
     return f"**{text}**" if difference.excludes_zero else text
 
 
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f} %"
+def _percent(share: float | None, form: str = ".1f") -> str:
+    return "" if share is None else f"{100 * share:{form}} %"
 
 
 def _scaled(value: float | None, scale: float, unit: str, form: str) -> str:
@@ -213,14 +226,16 @@ def _speed_up(ratio: float | None) -> str:
 
 
 def runs_csv(rows: Sequence[Row]) -> str:
-    """The runs as CSV, with columns for the coverage of each block at each timestep."""
+    """The runs as CSV, with columns for the coverage of each block at each timestep and each layer's firing rate."""
     columns = sorted({column for row in rows for column in row["over_time"]}, key=_numbers)
+    layers = list(dict.fromkeys(layer for row in rows for layer in row["rates"]))
     flat = []
     for row in rows:
         covered = {column: row["over_time"].get(column) for column in columns}
         keys = ("cell", "seed", "top1", "top5")
         costs = ("energy_mj", "operations", "step_s", "peak_bytes", "macs", "device", "jax")
-        flat.append({key: row[key] for key in keys} | covered | {key: row[key] for key in costs})
+        rates = {f"rate {layer}": row["rates"].get(layer) for layer in layers}
+        flat.append({key: row[key] for key in keys} | covered | {key: row[key] for key in costs} | rates)
     return _csv(flat)
 
 
@@ -236,6 +251,7 @@ def table_csv(table: Sequence[Row]) -> str:
             | {"top1_low": row["top1"].low, "top1_high": row["top1"].high, "top5": row["top5"]}
             | dict(zip(("difference", "difference_low", "difference_high"), ends, strict=True))
             | {f"{name}_{block}": row[name].get(block) for block in blocks for name in _SHARES}
+            | {f"firing_after_attention_{block}": row["attended"].get(block) for block in blocks}
             | {key: row[key] for key in ("operations", "energy_mj", "step_s", "peak_bytes")}
             | {f"{key}_ratio": value for key, value in row["ratios"].items()}
         )

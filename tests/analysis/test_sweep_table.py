@@ -11,6 +11,7 @@ from scipy import stats
 from stata_jax.analysis import sweep_table
 
 TOP1 = {"dense": [0.90, 0.92, 0.94], "ssa": [0.80, 0.86, 0.85], "stata": [0.91, 0.90]}
+LAST = "projection"
 ENERGY = {"dense": 0.02, "ssa": 0.01, "stata": 0.012}
 
 
@@ -20,7 +21,10 @@ def leave(folder, name, content):
 
 
 def energy_of(millijoules):
-    return {"models": {"as trained": {"mac": 1e6, "ac": 1e9 * millijoules, "energy_mj": millijoules}, "dense": {}}}
+    layers = [{"name": "stem/conv1", "rate": 0.25}]
+    layers += [{"name": f"block{i}/attention/{name}", "rate": i * millijoules} for i in (2, 10) for name in ("q", LAST)]
+    counts = {"layers": layers, "mac": 1e6, "ac": 1e9 * millijoules, "energy_mj": millijoules}
+    return {"models": {"as trained": counts, "dense": {}}}
 
 
 def covered(share):
@@ -63,7 +67,9 @@ def test_a_row_for_each_run_and_each_evaluation(workdir):
         "cell,seed,top1,top5,"
         "digit_kept_block2_t0,kept_on_digit_block2_t0,digit_kept_block2_t1,kept_on_digit_block2_t1,"
         "digit_kept_block10_t0,kept_on_digit_block10_t0,digit_kept_block10_t1,kept_on_digit_block10_t1,"
-        "energy_mj,operations,step_s,peak_bytes,macs,device,jax"
+        "energy_mj,operations,step_s,peak_bytes,macs,device,jax,"
+        "rate stem/conv1,rate block2/attention/q,rate block2/attention/projection,"
+        "rate block10/attention/q,rate block10/attention/projection"
     )
     assert read[0]["kept_on_digit_block2_t1"] == "" and float(read[5]["kept_on_digit_block2_t1"]) == pytest.approx(0.6)
     assert [float(row["top1"]) for row in read[:3]] == TOP1["dense"]
@@ -117,6 +123,8 @@ def test_markdown(workdir):
         "digit kept, block2",
         "kept on digit, block10",
         "digit kept, block10",
+        "firing after attention, block2",
+        "firing after attention, block10",
         "operations",
         "of `dense`",
         "energy",
@@ -125,11 +133,12 @@ def test_markdown(workdir):
         "speed-up over `dense`",
         "memory",
     ]
-    assert dense[:10] == ["`dense`", "3", "92.00 ± 2.00 %", "99.0 %", "", "", "", "", "", "21.00 M"]
+    assert dense[:9] == ["`dense`", "3", "92.00 ± 2.00 %", "99.0 %", "", "", "", "", ""]
+    assert dense[9:12] == ["4.00 %", "20.00 %", "21.00 M"]
     assert ssa[4].startswith("**-8.33 (-") and ssa[4].endswith(")**")
     assert ssa[5:7] == ["50.0 %", "15.0 %"]
-    assert ssa[10:] == ["52.4 %", "10 µJ", "50.0 %", "200 ms", "x1.00", "7 MB"]
-    assert stata[1] == "2 (without 2)" and stata[4].startswith("-0.50 (") and stata[14] == "x1.33"
+    assert ssa[12:] == ["52.4 %", "10 µJ", "50.0 %", "200 ms", "x1.00", "7 MB"]
+    assert stata[1] == "2 (without 2)" and stata[4].startswith("-0.50 (") and stata[16] == "x1.33"
     assert evaluated[2:5] == ["50.00 %", "70.0 %", "-42.00"] and evaluated[-3:] == ["", "", ""]
 
 
@@ -141,6 +150,7 @@ def test_columns_that_nobody_has_are_left_out(workdir):
             "digit_kept": {},
             "energy_mj": None,
             "operations": None,
+            "rates": {},
             "step_s": None,
             "peak_bytes": None,
         }
