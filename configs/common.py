@@ -145,6 +145,10 @@ def get_config() -> ConfigDict:
     train.tet_lambda = 0.001  # for tet: weight of that term
     # Keep spikes in bytes for the backward pass: the same gradients with less memory.
     train.lean = True
+    # On a processor: as how many devices it works, each on its share of the batch with one thread. 1: one device that
+    # divides its products among all cores. The devices draw random numbers of their own, so another number is another
+    # run; accelerators are all used, whatever this says.
+    train.cpu_devices = 1
     train.log_every = 50  # steps between two lines of metrics.jsonl
 
     # Evaluation and checkpoints.

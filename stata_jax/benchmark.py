@@ -66,19 +66,21 @@ def prepare(settings: ConfigDict, mode: str) -> tuple[Callable[[], Any], dict[st
       mode: `train` for a whole training step with its update, `infer` for the logits.
 
     Returns:
-      A call that runs it once, and what is known of it: `compile_s`, the compiler's account and, of inference, the
-      theoretical energy of one image in mJ, `energy_mj`, with fresh weights.
+      A call that runs it once, and what is known of it: `compile_s`, the compiler's account of all devices together
+      and, of inference, the theoretical energy of one image in mJ, `energy_mj`, with fresh weights.
+
+    Raises:
+      ConfigError: If the batch does not divide over the devices.
     """
     import jax
     import jax.numpy as jnp
 
     from stata_jax import build
     from stata_jax.analysis.energy import energy_mj, model_operations
-    from stata_jax.analysis.profiling import compiler_account
     from stata_jax.training import parallel
-    from stata_jax.training.compilation import compile_program
     from stata_jax.training.state import create_state, time_major, weights
 
+    build.check_devices(settings, parts=("train",))
     data, batch_size = settings.data, settings.train.batch_size
     shape: tuple[int, ...] = (data.image_size, data.image_size, data.channels)
     if data.channels == 2:  # a recording
@@ -88,31 +90,45 @@ def prepare(settings: ConfigDict, mode: str) -> tuple[Callable[[], Any], dict[st
     optimizer, _ = build.optimizer(settings, steps_per_epoch=1)
     template = jax.ShapeDtypeStruct(shape, jnp.float32)
     state = create_state(build.model(settings), optimizer, template, key=jax.random.key(0))
-    if mode == "infer":
-        model = build.model(settings)
-        variables, images = weights(state), time_major(images)
-        program = jax.jit(lambda variables, images: model.apply(variables, images)[0])
-        begin = time.perf_counter()
-        infer = compile_program(program.lower(variables, images))
-        facts = {"compile_s": time.perf_counter() - begin, **compiler_account(infer)}
-        # The weights are fresh, and by the running statistics of a fresh network some layers would be silent.
-        facts["energy_mj"] = energy_mj(model_operations(model, variables, images, train=True))
-        return lambda: infer(variables, images), facts
-
     label = jax.random.randint(jax.random.key(2), (batch_size,), 0, data.num_classes)
     batch = parallel.shard({"image": images, "label": label})
-    mapped = parallel.on_all_devices(build.step(settings, optimizer, steps_per_epoch=1), donate=(0,))
-    held = [parallel.replicate(state)]
     key = jax.random.key(3)
-    begin = time.perf_counter()
-    train = compile_program(mapped.lower(held[0], batch, key))
-    facts = {"compile_s": time.perf_counter() - begin, **compiler_account(train)}
+    if mode == "infer":
+        model = build.model(settings)
+        variables = parallel.replicate(weights(state))
+
+        def logits(variables: Any, batch: Any, key: Any) -> Any:
+            return model.apply(variables, time_major(batch["image"]), key=key)[0]
+
+        infer, facts = _compiled(parallel.on_all_devices(logits), variables, batch, key)
+        # The weights are fresh, and by the running statistics of a fresh network some layers would be silent.
+        facts["energy_mj"] = energy_mj(model_operations(model, weights(state), time_major(images), train=True))
+        return lambda: infer(variables, batch, key), facts
+
+    held = [parallel.replicate(state)]
+    mapped = parallel.on_all_devices(build.step(settings, optimizer, steps_per_epoch=1), donate=(0,))
+    train, facts = _compiled(mapped, held[0], batch, key)
 
     def run() -> Any:
         held[0], metrics = train(held[0], batch, key)  # the old state's memory is given away
         return metrics["loss"]
 
     return run, facts
+
+
+def _compiled(mapped: Any, *arguments: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """A mapped program compiled for its arguments, and what it needs, on all devices together."""
+    import jax
+
+    from stata_jax.analysis.profiling import compiler_account
+    from stata_jax.training.compilation import compile_program
+
+    begin = time.perf_counter()
+    program = compile_program(mapped.lower(*arguments))
+    facts: dict[str, Any] = {"compile_s": time.perf_counter() - begin}
+    for name, value in compiler_account(program).items():
+        facts[name] = None if value is None else value * jax.local_device_count()
+    return program, facts
 
 
 def measure(
@@ -153,8 +169,9 @@ def measure(
 
     given: dict[str, Any] = {"batch_size": batch_size, "overrides": overrides or {}}
     configs = {rate: settings_for(name, keep_rate=rate, **given) for rate in keep_rates}
-    peer_programs.check(peers, configs[keep_rates[0]])
-    compilation.prepare()
+    first = configs[keep_rates[0]]
+    compilation.prepare(cpu_devices=first.train.cpu_devices)
+    peer_programs.check(peers, first)
     rows: list[dict[str, Any]] = []
     for mode in modes:
         calls: dict[str, Callable[[], Any]] = {}
@@ -165,7 +182,7 @@ def measure(
             facts[f"{rate:g}"] = {"mode": mode, "keep_rate": rate, **known}
         for peer in peers:
             print(f"preparing {mode} of {peer} ...", flush=True)
-            calls[peer], known = peer_programs.prepare(peer, configs[keep_rates[0]], mode)
+            calls[peer], known = peer_programs.prepare(peer, first, mode)
             facts[peer] = {"mode": mode, "peer": peer, **known}
         print(f"timing {mode}, {rounds} rounds ...", flush=True)
         rows += compared(facts, time_alternately(calls, rounds=rounds), batch_size=batch_size, peers=peers)
@@ -173,10 +190,10 @@ def measure(
         "model": name,
         "batch_size": batch_size,
         "rounds": rounds,
-        "image_size": configs[keep_rates[0]].data.image_size,
-        "timesteps": configs[keep_rates[0]].model.timesteps,
-        "dtype": configs[keep_rates[0]].model.dtype,
-        "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
+        "image_size": first.data.image_size,
+        "timesteps": first.model.timesteps,
+        "dtype": first.model.dtype,
+        "device": f"{jax.local_device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})",
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         "jax": jax.__version__,
         "peers": list(peers),

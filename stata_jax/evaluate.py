@@ -41,8 +41,8 @@ def evaluate(
     from stata_jax.training.evaluation import evaluate as count_hits
     from stata_jax.training.state import time_major
 
+    compilation.prepare(cpu_devices=settings.train.cpu_devices)
     build.check_devices(settings, parts=("eval",))
-    compilation.prepare()
     source = build.source(settings)
     images = jax.ShapeDtypeStruct((1, *build.image_shape(settings)), jnp.float32)
     wanted = jax.eval_shape(lambda x: build.model(settings).init(jax.random.key(0), time_major(x)), images)

@@ -98,7 +98,7 @@ def measure(
     from stata_jax.training import compilation
     from stata_jax.training.progress import format_time
 
-    compilation.prepare()
+    compilation.prepare(cpu_devices=configs[values[0]][keep_rates[0]].train.cpu_devices)
     rows: list[dict[str, Any]] = []
     for done, value in enumerate(values, start=1):
         try:
@@ -125,7 +125,7 @@ def measure(
         "timesteps": None if vary == "timesteps" else base.model.timesteps,
         "rounds": rounds,
         "dtype": base.model.dtype,
-        "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
+        "device": f"{jax.local_device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})",
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         "jax": jax.__version__,
         "linear_up_to": growth.LINEAR,

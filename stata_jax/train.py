@@ -34,12 +34,12 @@ def train(settings: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
       ConfigError: If the config is impossible, or the folder holds a run of another config.
     """
     config.check(settings)
+    compilation.prepare(cpu_devices=settings.train.cpu_devices)
     build.check_devices(settings, parts=("train", "eval"))
     if not reuse.has_checkpoints(workdir):  # a resumed run no longer needs the weights that it started from
         reuse.check_start(settings)
     reuse.check_continues(workdir, settings)
     write_json(workdir / "config.json", json.loads(config.to_json(settings)))
-    compilation.prepare()
     run = _Run(settings)
     checkpoints = Checkpoints(workdir / "checkpoints", keep=settings.checkpoint.keep)
     try:
@@ -100,7 +100,8 @@ class _Run:
         begin = time.perf_counter()
         compiled = compilation.compile_program(self.train_step.lower(state, batch, self.key))
         facts = {"compile_s": time.perf_counter() - begin, "peak_bytes": compilation.peak_bytes(compiled)}
-        memory = "" if facts["peak_bytes"] is None else f", which needs {facts['peak_bytes'] / 1e6:.0f} MB"
+        each = " on each device" if jax.local_device_count() > 1 else ""
+        memory = "" if facts["peak_bytes"] is None else f", which needs {facts['peak_bytes'] / 1e6:.0f} MB{each}"
         progress.note(f"compiled the training step in {facts['compile_s']:.1f} s{memory}")
         return compiled, facts
 

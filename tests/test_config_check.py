@@ -158,6 +158,7 @@ IMPOSSIBLE = [
     ("train.weight_decay", -0.1, "at least 0"),
     ("train.grad_clip", -0.1, "at least 0"),
     ("train.log_every", 0, "at least 1"),
+    ("train.cpu_devices", 0, "at least 1"),
     ("eval.batch_size", 0, "at least 1"),
     ("eval.every_epochs", 0, "at least 1"),
     ("checkpoint.every_steps", -1, "at least 0"),

@@ -68,8 +68,8 @@ def compiler_account(compiled: jax.stages.Compiled) -> dict[str, int | None]:
       compiled: The program.
 
     Returns:
-      `flops`, floating-point operations; `temp_bytes`, memory beside arguments and results; `peak_bytes`, all memory
-      together. None where the backend does not say.
+      On each device, `flops`, floating-point operations; `temp_bytes`, memory beside arguments and results;
+      `peak_bytes`, all memory together. None where the backend does not say.
     """
     costs = compiled.cost_analysis() or {}
     analysis = compiled.memory_analysis()

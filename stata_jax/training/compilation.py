@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from stata_jax.training.cores import split_processor
 from stata_jax.training.memory import keep_memory
 
 # On a processor, operations in the order that needs the least memory. The usual order, for running many at once, holds
@@ -39,12 +40,16 @@ def compile_program(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
         return lowered.compile()
 
 
-def prepare() -> None:
+def prepare(*, cpu_devices: int = 1) -> None:
     """Settings of the process, before its first array: memory is kept, and compiled programs too.
 
     Those are kept in `~/.cache/stata_jax`, unless JAX has been told another folder.
+
+    Args:
+      cpu_devices: As how many devices a processor works, where JAX has not been used yet.
     """
     keep_memory()
+    split_processor(cpu_devices)
     if jax.config.values["jax_compilation_cache_dir"] is None:
         folder = pathlib.Path.home() / ".cache" / "stata_jax"
         jax.config.update("jax_compilation_cache_dir", str(folder))
