@@ -80,6 +80,11 @@ GRIDS: dict[str, dict[str, object]] = {
         "title": "Training speed over the keep rate (Figure 5 of the paper)",
         "cells": ["dense", "gamma_0.8", "gamma_0.6", "gamma_0.4", "stata"],
     },
+    "main": {
+        "title": "STATA against dense and random tokens",
+        "baseline": "dense",
+        "cells": ["dense", "random", "stata"],
+    },
     "metrics": {
         "title": "All metrics at the same keep rate",
         "baseline": "stata",
