@@ -5,7 +5,7 @@
 
 The argument is a family (spikingformer, spikformer, sdt), a way to prune, or both: `configs/variants.py`. The published
 `.aedat` files, or their ten archives, go to `data.manual_dir`; the first 900 recordings of a class train, the last 100
-test. One GPU.
+test. One GPU: a training step needs 2.1 GB as compiled for a processor; on a GPU that has not been tried.
 
 Top-1 in the paper, dense and with STATA at keep rate 0.2: Spikingformer-2-256 81.4 and 81.2, Spikformer-2-256 80.9 and
 80.7, Spike-driven Transformer 2-256 80.0 and 79.7. No run of this config has been made here. The Spike-driven

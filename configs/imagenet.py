@@ -6,7 +6,8 @@
 The argument is a family (spikingformer, spikformer, sdt), a way to prune, or both: `configs/variants.py`. Needs the
 extra `imagenet`, and in `data.manual_dir` the archives `ILSVRC2012_img_train.tar` and `ILSVRC2012_img_val.tar`, or what
 tensorflow-datasets has prepared as `imagenet2012` in `data.data_dir`. Meant for eight GPUs of 24 GB, as in the paper;
-`train.accumulate` makes it fit fewer or smaller ones.
+`train.accumulate` makes it fit fewer or smaller ones. A GPU's share of 16 images needs 7.5 GB as compiled for a
+processor; on GPUs that has not been tried.
 
 All families are trained on random crops and tested on the middle of an image, as is usual; Spikformer's and
 Spikingformer's own files ask for whole images (`--config.augment.crop_scale=1.0,1.0`), and the Spike-driven
