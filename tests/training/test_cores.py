@@ -1,12 +1,15 @@
 """Tests of stata_jax.training.cores in processes of their own."""
 
+import pathlib
 import subprocess
 import sys
 
 import jax
+import pytest
 
 from stata_jax.training.cores import split_processor
 
+ROOT = pathlib.Path(__file__).parents[2]
 PROGRAM = """
 import os, jax
 from stata_jax.training.cores import split_processor
@@ -33,3 +36,20 @@ def test_devices_that_are_in_use_stay():
     assert run(3, before="jax.numpy.zeros(1)") == ["False", "1", "None"]
     jax.local_device_count()
     assert not split_processor(2)
+
+
+@pytest.mark.parametrize(
+    ("program", "flags", "size"),
+    [
+        ("main", ["--config=configs/digits.py"], 32),
+        ("benchmark", ["--model=sdt_2_256", "--batch_size=8"], 8),
+        ("scaling", ["--model=sdt_2_256", "--vary=batch_size", "--values=8,16"], 8),
+    ],
+)
+def test_programs_work_on_as_many_devices_as_the_config_says(program, flags, size, tmp_path):
+    """A batch that does not divide over them ends in one sentence, before anything is compiled."""
+    flags = [*flags, "--config.train.cpu_devices=3", *([f"--workdir={tmp_path}"] if program == "main" else [])]
+    command = [sys.executable, "-m", f"stata_jax.{program}", *flags]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == f"error: train.batch_size is {size}, which does not divide over 3 devices\n"
