@@ -165,13 +165,13 @@ def measure(
     import jax
 
     from stata_jax.analysis.profiling import device_peak_bytes, time_alternately
-    from stata_jax.training import compilation
+    from stata_jax.training import compilation, parallel
 
     given: dict[str, Any] = {"batch_size": batch_size, "overrides": overrides or {}}
     configs = {rate: settings_for(name, keep_rate=rate, **given) for rate in keep_rates}
     first = configs[keep_rates[0]]
     compilation.prepare(cpu_devices=first.train.cpu_devices)
-    peer_programs.check(peers, first)
+    peer_programs.check(peers, first)  # only now: it asks JAX for its devices
     rows: list[dict[str, Any]] = []
     for mode in modes:
         calls: dict[str, Callable[[], Any]] = {}
@@ -193,7 +193,7 @@ def measure(
         "image_size": first.data.image_size,
         "timesteps": first.model.timesteps,
         "dtype": first.model.dtype,
-        "device": f"{jax.local_device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})",
+        "device": f"{parallel.device_names()} ({jax.default_backend()})",
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         "jax": jax.__version__,
         "peers": list(peers),

@@ -12,6 +12,7 @@ from stata_jax.analysis.operations import count_macs, tokens_per_block
 from stata_jax.analysis.pictures import draw_tokens
 from stata_jax.analysis.sheets import frame_pictures, still_pictures
 from stata_jax.data.protocol import Source
+from stata_jax.training.parallel import device_names
 from stata_jax.training.state import TrainState, weights
 
 _PICTURED = 8  # test images in the picture of kept tokens
@@ -59,7 +60,6 @@ def describe(settings: ConfigDict, source: Source, *, parameters: int) -> None:
     """Prints what runs: model, tokens per block, data and devices."""
     model, sparsity = settings.model, settings.sparsity
     tokens = "  ".join(f"{a}" if a == m else f"{a}>{m}" for a, m in _tokens(settings))
-    kind = jax.devices()[0].device_kind
     pruned = bool(build.placement(settings)[0])
     how = f"keep rate {sparsity.keep_rate} by {sparsity.metric}" if pruned else "dense"
     anchor = "anchor token" if sparsity.anchor else "no anchor token"
@@ -69,7 +69,7 @@ def describe(settings: ConfigDict, source: Source, *, parameters: int) -> None:
         f"tokens   {how}, {anchor}; per block (attention>MLP): {tokens}\n"
         f"data     {settings.data.source}, {source.train_examples} images an epoch for {settings.train.epochs} epochs, "
         f"{source.test_examples} test images\n"
-        f"devices  {jax.local_device_count()} x {kind} ({jax.default_backend()})",
+        f"devices  {device_names()} ({jax.default_backend()})",
         flush=True,
     )
 
@@ -109,7 +109,7 @@ def summarise(
         "macs_dense": dense,
         "macs": kept,
         "macs_ratio": kept / dense,
-        "devices": f"{jax.local_device_count()} x {jax.devices()[0].device_kind}",
+        "devices": device_names(),
         "jax": jax.__version__,
     }
 

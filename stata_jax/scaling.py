@@ -95,10 +95,11 @@ def measure(
     }
     import jax
 
-    from stata_jax.training import compilation
+    from stata_jax.training import compilation, parallel
     from stata_jax.training.progress import format_time
 
-    compilation.prepare(cpu_devices=configs[values[0]][keep_rates[0]].train.cpu_devices)
+    base = configs[values[0]][keep_rates[0]]
+    compilation.prepare(cpu_devices=base.train.cpu_devices)
     rows: list[dict[str, Any]] = []
     for done, value in enumerate(values, start=1):
         try:
@@ -115,7 +116,6 @@ def measure(
         # Compilation takes as long for the next value, and the rest is taken to grow linearly.
         left = sum(prepare_s + timing_s * later / value for later in values[done:])
         print(f"{vary} {value}: {times}; {done} of {len(values)}, about {format_time(left)} left", flush=True)
-    base = configs[values[0]][keep_rates[0]]
     return {
         "model": name,
         "mode": mode,
@@ -125,7 +125,7 @@ def measure(
         "timesteps": None if vary == "timesteps" else base.model.timesteps,
         "rounds": rounds,
         "dtype": base.model.dtype,
-        "device": f"{jax.local_device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})",
+        "device": f"{parallel.device_names()} ({jax.default_backend()})",
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         "jax": jax.__version__,
         "linear_up_to": growth.LINEAR,

@@ -17,12 +17,12 @@ def measure(configs: Mapping[str, ConfigDict], *, rounds: int) -> dict[str, Any]
 
     Returns:
       JSON values: the machine, and under `cells` the median `step_s` and its `spread_s` in seconds, and `peak_bytes`,
-      the memory of the compiled step.
+      the memory of the compiled step on all devices.
     """
     import jax
 
     from stata_jax.analysis.profiling import time_alternately
-    from stata_jax.training import compilation
+    from stata_jax.training import compilation, parallel
 
     compilation.prepare(cpu_devices=next(iter(configs.values())).train.cpu_devices)
     calls, memory = {}, {}
@@ -33,7 +33,7 @@ def measure(configs: Mapping[str, ConfigDict], *, rounds: int) -> dict[str, Any]
     print(f"timing {', '.join(configs)} in turns, {rounds} rounds ...", flush=True)
     timings = time_alternately(calls, rounds=rounds)
     return {
-        "device": f"{jax.local_device_count()} x {jax.devices()[0].device_kind}",
+        "device": parallel.device_names(),
         "jax": jax.__version__,
         "rounds": rounds,
         "cells": {

@@ -8,7 +8,8 @@ def split_processor(count: int) -> bool:
 
     As one device, a processor divides large products among its cores, but runs loops over pieces and small operations
     on one core while the others wait. As a device a core, all cores do all kinds of work. A sum is then always in the
-    same order, whatever the number of cores. Accelerators are left alone.
+    same order, whatever the number of cores. Accelerators stay as they are, but what the host does for them, such as
+    compiling, gets one thread too: it is for machines without one.
 
     Call it before anything asks JAX for a device or an array.
 

@@ -35,6 +35,11 @@ def first_copy(tree: Any) -> Any:
     return jax_utils.unreplicate(tree)
 
 
+def device_names() -> str:
+    """How many devices the steps run on, and of what kind, such as `2 x cpu`."""
+    return f"{jax.local_device_count()} x {jax.devices()[0].device_kind}"
+
+
 def shard(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """Splits a batch over the devices: (B, ...) to (devices, B / devices, ...).
 
