@@ -10,6 +10,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from stata_jax.models import winograd
 from stata_jax.spiking.bytes import restore
 from stata_jax.spiking.pieces import largest_divisor
 
@@ -81,6 +82,12 @@ def convolve(x: jax.Array, weight: jax.Array, lean: bool = False) -> jax.Array:
 
 
 def _convolution(x: jax.Array, weight: jax.Array) -> jax.Array:
+    if not winograd.pays(x.shape, weight):
+        return _plain(x, weight)
+    return jax.lax.platform_dependent(x, weight, cpu=winograd.convolve, default=_plain)
+
+
+def _plain(x: jax.Array, weight: jax.Array) -> jax.Array:
     layout = ("NHWC", "HWIO", "NHWC")
     return jax.lax.conv_general_dilated(x, weight, (1, 1), ((1, 1), (1, 1)), dimension_numbers=layout)
 
@@ -93,15 +100,15 @@ def _convolve_backward(lean: bool, kept: Kept, gradient: jax.Array) -> Kept:
     """`dX` is a convolution of `dY` with the weight turned round; `dW[i, j] = sum_pixels X[+i-1, +j-1]^T dY`."""
     x, weight = kept
     x_gradient = _convolution(gradient, jnp.flip(weight, (0, 1)).swapaxes(2, 3))
-    weight_gradient = jax.lax.platform_dependent(x, gradient, cpu=weight_gradient_in_pieces, default=_derived)
-    return x_gradient, weight_gradient
+    on_cpu = winograd.weight_gradient if winograd.pays(x.shape, weight) else weight_gradient_in_pieces
+    return x_gradient, jax.lax.platform_dependent(x, gradient, cpu=on_cpu, default=_derived)
 
 
 def _derived(x: jax.Array, gradient: jax.Array) -> jax.Array:
     """The weight gradient as JAX derives it, for which accelerators have kernels."""
     x = restore(x, gradient.dtype, after=gradient) if x.dtype == jnp.uint8 else x
     shape = jnp.zeros((3, 3, x.shape[-1], gradient.shape[-1]), gradient.dtype)
-    return jax.vjp(lambda weight: _convolution(x, weight), shape)[1](gradient)[0]
+    return jax.vjp(lambda weight: _plain(x, weight), shape)[1](gradient)[0]
 
 
 def weight_gradient_in_pieces(x: jax.Array, gradient: jax.Array) -> jax.Array:

@@ -15,6 +15,7 @@ import numpy as np
 import optax
 import pytest
 
+from stata_jax.models import winograd
 from stata_jax.models.authors import import_state
 from stata_jax.models.infer import settings_of
 from stata_jax.models.registry import FAMILIES
@@ -84,8 +85,20 @@ class Fixture:
         return jax.device_get(as_users.jit(jax.value_and_grad(loss, has_aux=True))(self.variables["params"]))
 
 
+@pytest.fixture(scope="module", params=["direct", "winograd"])
+def way(request):
+    """The second: even sides take the form of convolution that only larger models take."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "winograd":
+            patch.setattr(winograd, "LEAST_CHANNELS", 1)
+            patch.setattr(winograd, "LEAST_TILES", 1)
+            jax.clear_caches()
+        yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="module", params=FILES, ids=lambda path: path.stem)
-def fixture(request):
+def fixture(request, way):
     return Fixture(request.param)
 
 
