@@ -4,12 +4,12 @@ Each tile of 2x2 values of the result depends on 4x4 of the image. With three fi
 
     Y = A^T [(G g G^T) * (B^T d B)] A
 
-where d is such a 4x4 part, g the 3x3 weight of two channels, `*` goes entry by entry, and the sum over the channels of the
-image turns the 16 entries into 16 matrix products. B and A hold 0, 1 and -1 alone and G halves as well, so that float32
-loses as little as it does in any other order of the sum; what enters the products for spikes is a whole number, exactly.
+where d is such a 4x4 part, g the 3x3 weight of two channels, `*` goes entry by entry, and the sum over the channels of
+the image turns the 16 entries into 16 matrix products. B and A hold 0, 1 and -1 alone and G halves as well, so that
+float32 loses as little as in any other order of the sum; what enters the products for spikes is a whole number, exactly.
 
-Source: S. Winograd, Arithmetic Complexity of Computations, 1980; A. Lavin and S. Gray, Fast Algorithms for Convolutional
-Neural Networks, CVPR 2016, Eqs. 8 and 9.
+Source: S. Winograd, Arithmetic Complexity of Computations, 1980; A. Lavin and S. Gray, Fast Algorithms for
+Convolutional Neural Networks, CVPR 2016, Eqs. 8 and 9.
 """
 
 import functools
@@ -91,19 +91,18 @@ def weight_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
             for so_far, tiles, there in zip(total, _of_image(part.astype(gradient.dtype)), spread, strict=True)
         )
 
-    total = _over_pieces(x, add, (jnp.zeros(sides, gradient.dtype),) * 16)
+    nothing: Entries = (jnp.zeros(sides, gradient.dtype),) * 16
+    total = _over_pieces(x, add, nothing)
     weight = jax.ShapeDtypeStruct((3, 3, *sides), gradient.dtype)
     return jax.linear_transpose(_of_weight, weight)(total)[0]
 
 
-def _over_pieces(
-    x: jax.Array, take: Callable[[State, jax.Array, tuple[jax.Array, ...]], State], state: State
-) -> State:
+def _over_pieces(x: jax.Array, take: Callable[[State, jax.Array, tuple[jax.Array, ...]], State], state: State) -> State:
     """Goes through images in pieces: some images, or some rows of one, with a border of one pixel around them.
 
     `take(state, piece, (first image, first row))` returns the next state.
     """
-    batch, height, width, channels = x.shape
+    batch, height, width, _ = x.shape
     images = largest_divisor(batch, at_most=TILES * 4 // (height * width))
     rows = 2 * largest_divisor(height // 2, at_most=TILES * 2 // width)
 
