@@ -6,7 +6,7 @@ Each tile of 2x2 values of the result depends on 4x4 of the image. With three fi
 
 where d is such a 4x4 part, g the 3x3 weight of two channels, `*` goes entry by entry, and the sum over the channels of
 the image turns the 16 entries into 16 matrix products. B and A hold 0, 1 and -1 alone and G halves as well, so that
-float32 loses as little as in any other order of the sum; what enters the products for spikes is a whole number, exactly.
+float32 loses as little as in any other order of the sum; what enters the products for spikes are whole numbers.
 
 Source: S. Winograd, Arithmetic Complexity of Computations, 1980; A. Lavin and S. Gray, Fast Algorithms for
 Convolutional Neural Networks, CVPR 2016, Eqs. 8 and 9.
