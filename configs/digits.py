@@ -24,7 +24,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model.dim = 64
     config.model.depth = 2
     config.model.heads = 4
-    config.model.timesteps = 2
+    config.model.timesteps = 4
     # 8x8 patches as with "0011", in half of the time: the wide layers of the stem have 8x8 places, not 32x32. They also
     # know less of each other, so that it matters more which of them are kept.
     config.model.pooling = "1100"
@@ -35,8 +35,10 @@ def get_config(variant: str = "") -> ConfigDict:
 
     config.sparsity.slots = "stable"
 
-    config.train.batch_size = 32
-    config.train.epochs = 18
+    config.data.train_examples = 4096
+
+    config.train.batch_size = 16
+    config.train.epochs = 9
     config.train.learning_rate = 4e-3
     config.train.warmup_epochs = 0.5
 

@@ -22,5 +22,6 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.test_examples = 1000
     config.data.digits.clutter = 2
     config.model.timesteps = 16
+    config.train.batch_size = 32
     config.train.epochs = 10
     return config.lock()

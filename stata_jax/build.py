@@ -69,7 +69,11 @@ def model(config: ConfigDict, *, axis_name: str | None = None) -> SpikingTransfo
     family = settings.pop("family")
     settings |= {"dtype": jnp.dtype(settings["dtype"]).type, "prune_at": placement(config)[0]}
     return FAMILIES[family](
-        num_classes=config.data.num_classes, axis_name=axis_name, lean=config.train.lean, **settings
+        num_classes=config.data.num_classes,
+        axis_name=axis_name,
+        lean=config.train.lean,
+        recompute=config.train.recompute,
+        **settings,
     )
 
 

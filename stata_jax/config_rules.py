@@ -190,6 +190,7 @@ RULES: dict[str, Rule] = {
     "train.tet_means": (_is_number, "must be a number"),
     "train.tet_lambda": _within(0, 1),
     "train.lean": _switch(),
+    "train.recompute": _switch(),
     "train.cpu_devices": _whole(1),
     "train.log_every": _whole(1),
     "eval.batch_size": _whole(1),

@@ -54,7 +54,7 @@ def test_every_model_and_sparsity_key_reaches_the_model():
     model = build.model(config.apply_overrides(settings, changed), axis_name="batch")
     for key, value in changed.items():
         assert getattr(model, key.split(".")[1]) == (jnp.bfloat16 if key == "model.dtype" else value), key
-    others = {"parent", "name", "num_classes", "axis_name", "lean"}
+    others = {"parent", "name", "num_classes", "axis_name", "lean", "recompute"}
     fields = {field.name for field in dataclasses.fields(model)} - others
     assert fields == {key.split(".")[1] for key in keys}  # and no field lacks a key
 
@@ -69,10 +69,11 @@ def test_objective_takes_every_align_key():
     assert (options["tet_means"], options["tet_lambda"]) == (train.tet_means, train.tet_lambda)
 
 
-@pytest.mark.parametrize("lean", [True, False])
-def test_model_takes_the_lean_mode(lean):
-    settings = config.apply_overrides(common.get_config(), {"train.lean": lean})
-    assert build.model(settings).lean is lean
+@pytest.mark.parametrize("mode", ["lean", "recompute"])
+@pytest.mark.parametrize("on", [True, False])
+def test_model_takes_the_modes_that_save_memory(mode, on):
+    settings = config.apply_overrides(common.get_config(), {f"train.{mode}": on})
+    assert getattr(build.model(settings), mode) is on
 
 
 def test_step_takes_accumulation_and_averaging():

@@ -3,19 +3,21 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from stata_jax.models.fire import normalize_and_fire
+from stata_jax.models.fire import normalize_and_fire, product_and_fire
 from stata_jax.models.normalize import apply_statistics, normalize
 from stata_jax.models.products import convolve, linear
-from stata_jax.spiking.lif import Neuron, lif
+from stata_jax.spiking.lif import Neuron, lif_and_rate
 from stata_jax.spiking.plif import plif
 
 Initializer = Callable[..., jax.Array]
+Weights = tuple[jax.Array, ...]  # kernel, and perhaps bias
+Product = Callable[[jax.Array, Weights], jax.Array]
 Seen = dict[str, Any]  # named intermediate values that a module returns beside its output
 
 # torch's default for convolutions: uniform within +-1/sqrt(fan_in).
@@ -63,14 +65,13 @@ class LIF(nn.Module):
         if self.learn_tau:
             w = self.param("w", nn.initializers.constant(-math.log(self.tau - 1)), (), jnp.float32)
             spikes = plif(current, jax.nn.sigmoid(w), threshold=self.threshold, alpha=self.alpha)
-        else:
-            spikes = lif(current, tau=self.tau, threshold=self.threshold, alpha=self.alpha, lean=self.lean)
-        return spikes, firing_rate(spikes)
+            return spikes, jnp.mean(spikes.astype(jnp.float32))
+        return lif_and_rate(current, **self.constants._asdict())
 
-
-def firing_rate(spikes: jax.Array) -> jax.Array:
-    """The mean number of spikes per neuron and timestep."""
-    return jnp.mean(spikes.astype(jnp.float32))
+    @property
+    def constants(self) -> Neuron:
+        """What the neurons are, but for a time constant that is learned."""
+        return Neuron(self.tau, self.threshold, reset=0.0, alpha=self.alpha, lean=self.lean)
 
 
 class BatchNorm(nn.Module):
@@ -100,18 +101,23 @@ class BatchNorm(nn.Module):
         self._run(running, *statistics, count=x.size // x.shape[-1])
         return y
 
-    def fire(self, x: jax.Array, neuron: LIF, *, train: bool) -> tuple[jax.Array, jax.Array]:
-        """Normalises (T, ..., C) and returns the spikes that follow and their rate, `neuron(norm(x))`.
+    def fire(
+        self, product: Product, x: jax.Array, weights: Weights, neuron: LIF, *, recompute: bool, train: bool
+    ) -> tuple[jax.Array, jax.Array]:
+        """Normalises a product (T, ..., C) and returns the spikes that follow, and their rate.
 
-        In training the current between the two is not kept for the backward pass.
+        In training the current between the two is not kept for the backward pass, nor is the product with `recompute`.
         """
         if not train or neuron.learn_tau:
-            return neuron(self(x, train=train))
-        scale, bias, running = self._variables(x.shape[-1])
-        constants = Neuron(neuron.tau, neuron.threshold, 0.0, neuron.alpha, neuron.lean)
-        spikes, *statistics = normalize_and_fire(x, scale, bias, constants, self.epsilon, self._axis_name)
-        self._run(running, *statistics, count=x.size // x.shape[-1])
-        return spikes, firing_rate(spikes)
+            return neuron(self(product(x, weights), train=train))
+        scale, bias, running = self._variables(weights[0].shape[-1])
+        rest = scale, bias, neuron.constants, self.epsilon, self._axis_name
+        if recompute:
+            spikes, number, *statistics = product_and_fire(product, x, weights, *rest)
+        else:
+            spikes, number, *statistics = normalize_and_fire(product(x, weights), *rest)
+        self._run(running, *statistics, count=spikes.size // spikes.shape[-1])
+        return spikes, number / spikes.size
 
     @nn.compact
     def _variables(self, channels: int) -> tuple[jax.Array, jax.Array, dict[str, Any]]:
@@ -135,78 +141,95 @@ class BatchNorm(nn.Module):
             running[name].value = self.momentum * running[name].value + (1 - self.momentum) * value
 
 
-class LinearNorm(nn.Module):
-    """A product with a weight matrix over the last axis, then batch normalisation: `BN(x W + b)`."""
+class ProductNorm(nn.Module):
+    """A product with a weight, then batch normalisation: what `LinearNorm` and `ConvNorm` have in common.
+
+    Attributes:
+      features: Channels of the result.
+      use_bias: Whether the product has a bias.
+      small_init: Whether weights start from normal(0.02) and biases from 0; else both from torch's default.
+      dtype: Type of the product.
+      axis_name: Name of the device axis over which statistics are taken, or None.
+      lean: Whether the input, which must be spikes or sums of few, is kept in bytes.
+      recompute: Whether, lean as well, the backward pass computes a product again that is no narrower than its input.
+      repeats: The number of timesteps that an input with T = 1 stands for.
+    """
 
     features: int
     use_bias: bool = False
-    small_init: bool = False  # normal(0.02) and no bias at first; else torch's default for convolutions
+    small_init: bool = False
     dtype: Any = jnp.float32
     axis_name: str | None = None
-    lean: bool = False  # whether the input, which must be spikes or sums of few, is kept in bytes
+    lean: bool = False
+    recompute: bool = False
+    repeats: int = 1
+
+    name_of_product = ""
+    window: ClassVar[tuple[int, ...]] = ()
+
+    def product(self) -> Product:
+        """The product as a function of the input and its weights."""
+        raise NotImplementedError
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Maps (..., C) to (..., features)."""
-        product, norm = self._product(x)
-        y: jax.Array = norm(product, train=train)
+        """Maps (T, ..., C) to (T, ..., features)."""
+        x, weights, norm = self._parts(x)
+        y: jax.Array = norm(self.product()(x, weights), train=train)
         return y
 
     def fire(self, x: jax.Array, neuron: LIF, *, train: bool) -> tuple[jax.Array, jax.Array]:
         """Maps (T, ..., C) to the spikes (T, ..., features) that follow, and their firing rate."""
-        product, norm = self._product(x)
-        return norm.fire(product, neuron, train=train)
+        x, weights, norm = self._parts(x)
+        recompute = self.lean and self.recompute and self.features >= x.shape[-1]
+        return norm.fire(self.product(), x, weights, neuron, recompute=recompute, train=train)
 
     @nn.compact
-    def _product(self, x: jax.Array) -> tuple[jax.Array, BatchNorm]:
-        x = nn.Dense(
-            self.features,
-            use_bias=self.use_bias,
-            dtype=self.dtype,
-            kernel_init=normal_002 if self.small_init else torch_uniform,
-            bias_init=nn.initializers.zeros if self.small_init else torch_bias(x.shape[-1]),
-            dot_general=lambda x, weight, *_, **__: linear(x, weight, self.lean),
-            name="linear",
-        )(x)
-        return x, BatchNorm(axis_name=self.axis_name, name="norm")
+    def _parts(self, x: jax.Array) -> tuple[jax.Array, Weights, BatchNorm]:
+        """The input and the weights in the type of the product, and the normalisation."""
+        shape = (*self.window, x.shape[-1], self.features)
+        weights = _Weights(shape, self.use_bias, self.small_init, name=self.name_of_product)()
+        x, *of_type = nn.dtypes.promote_dtype(x, *weights, dtype=self.dtype)
+        return x, tuple(of_type), BatchNorm(axis_name=self.axis_name, repeats=self.repeats, name="norm")
 
 
-class ConvNorm(nn.Module):
-    """A 3x3 convolution of stride 1 without bias, then batch normalisation, for images (T, B, H, W, C).
+class _Weights(nn.Module):
+    """A kernel and perhaps a bias."""
 
-    A static image may come with T = 1 and `repeats` set to the number of timesteps that it stands for.
-    """
-
-    features: int
-    small_init: bool = False  # normal(0.02); else torch's default for convolutions
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
-    repeats: int = 1
-    lean: bool = False  # as in LinearNorm
-
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Maps (T, B, H, W, C) to (T, B, H, W, features)."""
-        product, norm = self._product(x)
-        y: jax.Array = norm(product, train=train)
-        return y
-
-    def fire(self, x: jax.Array, neuron: LIF, *, train: bool) -> tuple[jax.Array, jax.Array]:
-        """Maps (T, B, H, W, C) to the spikes (T, B, H, W, features) that follow, and their firing rate."""
-        product, norm = self._product(x)
-        return norm.fire(product, neuron, train=train)
+    shape: tuple[int, ...]
+    use_bias: bool
+    small_init: bool
 
     @nn.compact
-    def _product(self, x: jax.Array) -> tuple[jax.Array, BatchNorm]:
-        conv = nn.Conv(
-            self.features,
-            (3, 3),
-            padding=((1, 1), (1, 1)),
-            use_bias=False,
-            dtype=self.dtype,
-            kernel_init=normal_002 if self.small_init else torch_uniform,
-            conv_general_dilated=lambda x, weight, *_, **__: convolve(x, weight, self.lean),
-            name="conv",
-        )
-        return fold_time(conv, x), BatchNorm(axis_name=self.axis_name, repeats=self.repeats, name="norm")
+    def __call__(self) -> Weights:
+        init = normal_002 if self.small_init else torch_uniform
+        kernel = self.param("kernel", init, self.shape, jnp.float32)
+        if not self.use_bias:
+            return (kernel,)
+        bias_init = nn.initializers.zeros if self.small_init else torch_bias(math.prod(self.shape[:-1]))
+        return kernel, self.param("bias", bias_init, self.shape[-1:], jnp.float32)
+
+
+class LinearNorm(ProductNorm):
+    """A product with a weight matrix over the last axis, then batch normalisation: `BN(x W + b)`."""
+
+    name_of_product = "linear"
+
+    def product(self) -> Product:
+        """`x W + b`."""
+        lean = self.lean
+        return lambda x, weights: linear(x, *weights, lean=lean)
+
+
+class ConvNorm(ProductNorm):
+    """A 3x3 convolution of stride 1 without bias, then batch normalisation, for images (T, B, H, W, C)."""
+
+    name_of_product = "conv"
+    window = (3, 3)
+
+    def product(self) -> Product:
+        """The convolution of every timestep."""
+        lean = self.lean
+        return lambda x, weights: fold_time(lambda images: convolve(images, *weights, lean), x)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,6 +247,7 @@ class Parts:
       dtype: Type of convolutions and products.
       axis_name: Name of the device axis over which statistics are taken, or None.
       lean: Whether spikes are kept in bytes for the backward pass.
+      recompute: Whether, lean as well, the backward pass computes products again that are no narrower than their input.
     """
 
     tau: float
@@ -236,6 +260,7 @@ class Parts:
     dtype: Any
     axis_name: str | None
     lean: bool
+    recompute: bool
 
     def lif(self, name: str, *, after_attention: bool = False) -> LIF:
         """A layer of neurons, called `lif_` and its name."""
@@ -244,9 +269,13 @@ class Parts:
 
     def linear(self, features: int, name: str, *, use_bias: bool) -> LinearNorm:
         """A product and its normalisation."""
-        return LinearNorm(features, use_bias, self.small_linear, self.dtype, self.axis_name, self.lean, name=name)
+        return LinearNorm(features, use_bias, self.small_linear, lean=self.lean, name=name, **self._shared)
 
     def conv(self, features: int, name: str, *, repeats: int = 1, of_images: bool = False) -> ConvNorm:
         """A 3x3 convolution and its normalisation; images are no spikes."""
         lean = self.lean and not of_images
-        return ConvNorm(features, self.small_conv, self.dtype, self.axis_name, repeats, lean, name=name)
+        return ConvNorm(features, small_init=self.small_conv, lean=lean, repeats=repeats, name=name, **self._shared)
+
+    @property
+    def _shared(self) -> dict[str, Any]:
+        return {"dtype": self.dtype, "axis_name": self.axis_name, "recompute": self.recompute}

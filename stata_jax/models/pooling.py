@@ -11,8 +11,8 @@ import jax.numpy as jnp
 _NOWHERE = 9  # beyond the nine places of a window
 
 
-@jax.custom_vjp
-def max_pool(x: jax.Array) -> jax.Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def max_pool(x: jax.Array, lean: bool = False) -> jax.Array:
     """Maximum over 3x3 windows, stride 2, padding 1.
 
     Spikes tie in almost every window; the gradient goes to the first maximum in row-major order, as in torch. The
@@ -20,6 +20,7 @@ def max_pool(x: jax.Array) -> jax.Array:
 
     Args:
       x: Images, shape (B, H, W, C), with even H and W.
+      lean: Whether `x` are spikes, which are compared as bytes.
 
     Returns:
       Shape (B, H/2, W/2, C).
@@ -27,10 +28,13 @@ def max_pool(x: jax.Array) -> jax.Array:
     Raises:
       ValueError: If H or W is odd.
     """
-    return _pool(x)[0]
+    return _pool(x, lean)[0]
 
 
-def _pool(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _pool(x: jax.Array, lean: bool) -> tuple[jax.Array, jax.Array]:
+    if lean:  # with 0 left for what is beyond the edge
+        best, place = _pool(x.astype(jnp.uint8) + 1, False)
+        return (best - 1).astype(x.dtype), place
     _, height, width, _ = x.shape
     if height % 2 or width % 2:
         raise ValueError(f"cannot halve images of {height}x{width} pixels")
@@ -47,7 +51,7 @@ def _pool(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 def _windows(x: jax.Array, *, stride: int) -> tuple[jax.Array, jax.Array]:
     """The maximum of each window, and which of its nine places had it first."""
     batch, height, width, channels = x.shape
-    low = jnp.finfo(x.dtype).min
+    low = 0 if x.dtype == jnp.uint8 else jnp.finfo(x.dtype).min
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=low)
     best = jnp.full((batch, height // stride, width // stride, channels), low, x.dtype)
     place = jnp.zeros(best.shape, jnp.uint8)
@@ -59,7 +63,7 @@ def _windows(x: jax.Array, *, stride: int) -> tuple[jax.Array, jax.Array]:
     return best, place
 
 
-def _backward(place: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
+def _backward(lean: bool, place: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
     def by_image(place: jax.Array, gradient: jax.Array) -> jax.Array:
         # In a loop of its own, for else a processor's compiler repeats this in each sum that reads it.
         return jax.lax.map(lambda one: _received(one[0][None], one[1][None])[0], (place, gradient))

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from stata_jax.models import winograd
-from stata_jax.spiking.bytes import restore
+from stata_jax.spiking.bytes import later, restore
 from stata_jax.spiking.pieces import largest_divisor
 
 # Pixels whose share of a convolution's weight gradient is summed at once, in whole images, at least one: few enough for
@@ -22,38 +22,50 @@ PIXELS = 2048
 Kept = tuple[jax.Array, jax.Array]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def linear(x: jax.Array, weight: jax.Array, lean: bool = False) -> jax.Array:
-    """A product over the last axis, `y = x W`.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def linear(x: jax.Array, weight: jax.Array, bias: jax.Array | None = None, lean: bool = False) -> jax.Array:
+    """A product over the last axis, `y = x W + b`.
 
     Args:
       x: Shape (..., K).
       weight: Shape (K, M).
+      bias: Shape (M,), or None for no bias.
       lean: Whether `x`, whole numbers from 0 to 255, is kept in bytes.
 
     Returns:
       Shape (..., M).
     """
-    return jnp.dot(x, weight)
+    y = jnp.dot(x, weight)
+    return y if bias is None else y + bias
 
 
-def _linear_forward(x: jax.Array, weight: jax.Array, lean: bool) -> tuple[jax.Array, Kept]:
-    return jnp.dot(x, weight), (_keep(x, lean), weight)
+def _linear_forward(
+    x: jax.Array, weight: jax.Array, bias: jax.Array | None, lean: bool
+) -> tuple[jax.Array, tuple[Kept, bool]]:
+    return linear(x, weight, bias, lean), ((_keep(x, lean), weight), bias is not None)
 
 
 def _keep(x: jax.Array, lean: bool) -> jax.Array:
     return x.astype(jnp.uint8) if lean else x
 
 
-def _linear_backward(lean: bool, kept: Kept, gradient: jax.Array) -> Kept:
-    """`dX = dY W^T`, `dW = X^T dY`.
+def _linear_backward(
+    lean: bool, kept: tuple[Kept, bool], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """`dX = dY W^T`, `dW = X^T dY`, `db = sum dY`.
 
     The derived rule computes the transpose of `dW`, for which compilers copy a transpose of `dY` first.
     """
-    x, weight = kept
+    (x, weight), has_bias = kept
     x = restore(x, gradient.dtype, after=gradient) if lean else x
     weight_gradient = _over_rows(x, gradient).astype(weight.dtype)
-    return jnp.dot(gradient, weight.T), weight_gradient
+    # In this order, so that neither `x` nor `dY` waits in memory for what is small.
+    weight = later(weight, after=weight_gradient)
+    bias_gradient = None
+    if has_bias:
+        bias_gradient = jnp.sum(gradient.astype(jnp.float32), axis=tuple(range(gradient.ndim - 1))).astype(weight.dtype)
+        weight = later(weight, after=bias_gradient)
+    return jnp.dot(gradient, weight.T), weight_gradient, bias_gradient
 
 
 def _over_rows(x: jax.Array, y: jax.Array) -> jax.Array:
@@ -99,9 +111,10 @@ def _convolve_forward(x: jax.Array, weight: jax.Array, lean: bool) -> tuple[jax.
 def _convolve_backward(lean: bool, kept: Kept, gradient: jax.Array) -> Kept:
     """`dX` is a convolution of `dY` with the weight turned round; `dW[i, j] = sum_pixels X[+i-1, +j-1]^T dY`."""
     x, weight = kept
-    x_gradient = _convolution(gradient, jnp.flip(weight, (0, 1)).swapaxes(2, 3))
     on_cpu = winograd.weight_gradient if winograd.pays(x.shape, weight) else weight_gradient_in_pieces
-    return x_gradient, jax.lax.platform_dependent(x, gradient, cpu=on_cpu, default=_derived)
+    weight_gradient = jax.lax.platform_dependent(x, gradient, cpu=on_cpu, default=_derived)
+    weight = later(weight, after=weight_gradient)
+    return _convolution(gradient, jnp.flip(weight, (0, 1)).swapaxes(2, 3)), weight_gradient
 
 
 def _derived(x: jax.Array, gradient: jax.Array) -> jax.Array:

@@ -1,5 +1,7 @@
 """What the patch embeddings of all families share: five convolutions, a static image that comes once, and pools."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -45,5 +47,6 @@ class PatchEmbedding(nn.Module):
         return self.parts.conv(width, f"conv{i}", repeats=repeats, of_images=i == 0)
 
     def pool(self, x: jax.Array, i: int) -> jax.Array:
-        """The max-pool of stage i, where it has one."""
-        return fold_time(max_pool, x) if self.pooling[i] == "1" else x
+        """The max-pool of stage i, where it has one, of spikes."""
+        pool = functools.partial(max_pool, lean=self.parts.lean)
+        return fold_time(pool, x) if self.pooling[i] == "1" else x

@@ -58,6 +58,7 @@ class SpikingTransformer(nn.Module):
       dtype: Type of convolutions and products; neurons and statistics are float32.
       axis_name: Name of the device axis over which statistics are taken, or None.
       lean: Whether training keeps spikes in bytes for the backward pass.
+      recompute: Whether, lean as well, the backward pass computes products again that are no narrower than their input.
     """
 
     num_classes: int
@@ -86,6 +87,7 @@ class SpikingTransformer(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
     lean: bool = False
+    recompute: bool = False
 
     # What a family is made of.
     stem_class: ClassVar[Any]
@@ -129,6 +131,7 @@ class SpikingTransformer(nn.Module):
             dtype=self.dtype,
             axis_name=self.axis_name,
             lean=self.lean,
+            recompute=self.recompute,
         )
 
     @nn.compact

@@ -20,7 +20,7 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
-from stata_jax.spiking.pieces import largest_divisor
+from stata_jax.spiking.pieces import largest_divisor, room
 
 # Tiles that pass through the products at once: few enough for their 16 entries to stay in a processor's cache, enough
 # for long products.
@@ -64,7 +64,7 @@ def convolve(x: jax.Array, weight: jax.Array) -> jax.Array:
         values = _to_image((batch, height - 2, width - 2), *products)
         return jax.lax.dynamic_update_slice(results, values, (*origin, 0, 0))
 
-    return _over_pieces(x, put, jax.lax.empty((*x.shape[:3], weight.shape[-1]), weight.dtype))
+    return _over_pieces(x, put, room((*x.shape[:3], weight.shape[-1]), weight.dtype, beside=x))
 
 
 def weight_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:

@@ -39,12 +39,18 @@ def _backward(function: Callable[..., jax.Array], kept: Any, gradient: jax.Array
 def restore(spikes: jax.Array, dtype: Any, *, after: jax.Array) -> jax.Array:
     """Turns bytes into a floating type, not before another array is there.
 
-    Compilers merge equal conversions, and would keep the result of the forward pass; nor do all of them heed barriers.
-    So the conversion is made to depend on `after`, by a byte that is 0 unless that array begins with a NaN.
+    Compilers merge equal conversions, and would keep the result of the forward pass.
+    """
+    return later(spikes, after=after).astype(dtype)
+
+
+def later(x: jax.Array, *, after: jax.Array) -> jax.Array:
+    """The same array, for what shall not be computed before another array is there.
+
+    Not all compilers heed barriers. So it is made to depend on `after`: 0 is added unless that array begins with a NaN.
     """
     first = jax.lax.slice(after, (0,) * after.ndim, (1,) * after.ndim).reshape(())
-    nothing = (first != first).astype(jnp.uint8)
-    return (spikes + nothing).astype(dtype)
+    return x + (first != first).astype(x.dtype)
 
 
 _from_bytes.defvjp(_forward, _backward)

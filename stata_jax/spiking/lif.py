@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from stata_jax.spiking.pieces import scan_by_pieces
+from stata_jax.spiking.pieces import map_and_sum_pieces, scan_by_pieces
 from stata_jax.spiking.surrogate import sigmoid_slope, spike
 
 
@@ -45,10 +45,18 @@ def lif(
 
     Source: STATA, Eqs. 1-3; the detached reset and the surrogate are those of the models' published code.
     """
+    return lif_and_rate(current, tau=tau, threshold=threshold, reset=reset, alpha=alpha, lean=lean)[0]
+
+
+def lif_and_rate(
+    current: jax.Array, *, tau: float, threshold: float, reset: float, alpha: float, lean: bool
+) -> tuple[jax.Array, jax.Array]:
+    """The spikes of `lif`, and their mean, the firing rate, which is counted while they are made."""
     check_neuron("lif", current, threshold=threshold, reset=reset, alpha=alpha)
     if not tau >= 1:  # so that NaN is refused too
         raise ValueError(f"tau is {tau} but a membrane time constant is at least 1 timestep")
-    return _lif(Neuron(float(tau), float(threshold), float(reset), float(alpha), lean), current)
+    spikes, count = _lif(Neuron(float(tau), float(threshold), float(reset), float(alpha), lean), current)
+    return spikes, count / current.size
 
 
 def check_neuron(name: str, current: jax.Array, *, threshold: float, reset: float, alpha: float) -> None:
@@ -74,14 +82,20 @@ class Neuron(NamedTuple):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _lif(neuron: Neuron, current: jax.Array) -> jax.Array:
-    """The spikes `S` of `lif`."""
+def _lif(neuron: Neuron, current: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The spikes `S` of `lif`, and their number, float32."""
 
-    def scan(current: jax.Array, *, unroll: int) -> jax.Array:
-        return charge_and_fire(neuron, current, unroll=unroll)[0]
+    def scan(current: jax.Array, *, unroll: int) -> tuple[jax.Array, jax.Array]:
+        return fire_and_count(neuron, current, unroll=unroll)
 
-    spikes: jax.Array = scan_by_pieces(scan, current)
-    return spikes.astype(current.dtype)
+    spikes, count = map_and_sum_pieces(scan, current)
+    return spikes.astype(current.dtype), count
+
+
+def fire_and_count(neuron: Neuron, current: jax.Array, *, unroll: int) -> tuple[jax.Array, jax.Array]:
+    """The spikes `S` of `charge_and_fire`, and their number."""
+    spikes = charge_and_fire(neuron, current, unroll=unroll)[0]
+    return spikes, jnp.sum(spikes.astype(jnp.float32))
 
 
 def charge_and_fire(neuron: Neuron, current: jax.Array, *, unroll: int) -> tuple[jax.Array, jax.Array]:
@@ -99,7 +113,9 @@ def charge_and_fire(neuron: Neuron, current: jax.Array, *, unroll: int) -> tuple
     return jax.lax.scan(step, rest, current, unroll=unroll)[1]
 
 
-def current_gradient(neuron: Neuron, current: jax.Array, spike_gradient: jax.Array, *, unroll: int) -> jax.Array:
+def current_gradient(
+    neuron: Neuron, current: jax.Array, spike_gradient: jax.Array, count_gradient: jax.Array, *, unroll: int
+) -> jax.Array:
     """The chain rule of `lif`, from the last timestep to the first, with `H` computed again.
 
         dH[t] = dS[t] slope(H[t] - V_th) + dV[t] (1 - S[t]),   dX[t] = dH[t] / tau,   dV[t-1] = dH[t] (1 - 1 / tau)
@@ -108,6 +124,7 @@ def current_gradient(neuron: Neuron, current: jax.Array, spike_gradient: jax.Arr
       neuron: The constants.
       current: `X`, shape (T, ...).
       spike_gradient: `dS`, the same shape and type.
+      count_gradient: What the number of spikes adds to each of `dS`, a scalar.
       unroll: Timesteps that the compiler sees at once.
 
     Returns:
@@ -119,7 +136,8 @@ def current_gradient(neuron: Neuron, current: jax.Array, spike_gradient: jax.Arr
         h, gradient = at_t
         over = h - threshold
         slope = sigmoid_slope(over, alpha=alpha)
-        charged_gradient = gradient.astype(jnp.float32) * slope + membrane_gradient * (1 - spike(over))
+        fired_gradient = gradient.astype(jnp.float32) + count_gradient
+        charged_gradient = fired_gradient * slope + membrane_gradient * (1 - spike(over))
         current_gradient = charged_gradient / tau
         return charged_gradient - current_gradient, current_gradient.astype(spike_gradient.dtype)
 
@@ -128,12 +146,15 @@ def current_gradient(neuron: Neuron, current: jax.Array, spike_gradient: jax.Arr
     return jax.lax.scan(step, last, (charged, spike_gradient), reverse=True, unroll=unroll)[1]
 
 
-def _forward(neuron: Neuron, current: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _forward(neuron: Neuron, current: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
     return _lif(neuron, current), current
 
 
-def _backward(neuron: Neuron, current: jax.Array, spike_gradient: jax.Array) -> tuple[jax.Array]:
-    return (scan_by_pieces(functools.partial(current_gradient, neuron), current, spike_gradient),)
+def _backward(neuron: Neuron, current: jax.Array, gradients: tuple[jax.Array, jax.Array]) -> tuple[jax.Array]:
+    def scan(current: jax.Array, spike_gradient: jax.Array, *, unroll: int) -> jax.Array:
+        return current_gradient(neuron, current, spike_gradient, gradients[1], unroll=unroll)
+
+    return (scan_by_pieces(scan, current, gradients[0]),)
 
 
 _lif.defvjp(_forward, _backward)

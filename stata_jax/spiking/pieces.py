@@ -60,7 +60,7 @@ def by_pieces(function: Callable[..., Any], *arrays: jax.Array, elsewhere: Calla
         def put(results: Any, parts: Any, origin: list[jax.Array]) -> Any:
             return jax.tree.map(lambda x, part: jax.lax.dynamic_update_slice(x, part, origin), results, parts)
 
-        return _loop(function, arrays, start=_empty, take=put, replace=True)
+        return _loop(function, arrays, start=functools.partial(_room, beside=arrays[0]), take=put, replace=True)
 
     return jax.lax.platform_dependent(*arrays, cpu=in_pieces, default=elsewhere or function)
 
@@ -103,7 +103,7 @@ def map_and_sum_pieces(scan: Callable[..., Any], *arrays: jax.Array) -> Any:
             return whole, jax.tree.map(jnp.add, results[1], parts[1])
 
         def start(like: Any) -> Any:
-            return _empty(like[0]), _zeros(like[1])
+            return _room(like[0], beside=arrays[0]), _zeros(like[1])
 
         return _loop(functools.partial(scan, unroll=1), arrays, start=start, take=take, replace=True)
 
@@ -143,8 +143,18 @@ def _loop(
     return jax.lax.fori_loop(0, math.prod(counts), one, jax.tree.unflatten(structure, results))
 
 
-def _empty(like: Any) -> Any:
-    return jax.tree.map(lambda x: jax.lax.empty(x.shape, x.dtype), like)
+def _room(like: Any, *, beside: jax.Array) -> Any:
+    return jax.tree.map(lambda x: room(x.shape, x.dtype, beside=beside), like)
+
+
+def room(shape: tuple[int, ...], dtype: Any, *, beside: jax.Array) -> jax.Array:
+    """An array to be written piece by piece; it does not matter what is in it.
+
+    Compilers make equal empty arrays once, keep that one from its first use to its last, and copy it for each of them.
+    So this one is full of an entry of an array that is there anyway, and no other is equal.
+    """
+    entry = jax.lax.slice(beside, (0,) * beside.ndim, (1,) * beside.ndim).reshape(())
+    return jnp.full(shape, entry.astype(dtype))
 
 
 def _zeros(like: Any) -> Any:

@@ -22,14 +22,19 @@ def inputs(*shape, dtype=jnp.float32):
 
 def one_by_one(x, scale, bias, neuron, axis_name=None):
     y, mean, var = normalize(x, scale, bias, EPSILON, axis_name)
-    return lif(y, tau=neuron.tau, threshold=neuron.threshold, alpha=neuron.alpha), mean, var
+    spikes = lif(y, tau=neuron.tau, threshold=neuron.threshold, alpha=neuron.alpha)
+    return spikes, jnp.sum(spikes.astype(jnp.float32)), mean, var
 
 
 def both(function, x, scale, bias, gradient):
-    spikes, pull, statistics = jax.vjp(
-        lambda *given: (lambda s, *rest: (s, rest))(*function(*given)), x, scale, bias, has_aux=True
-    )
-    return spikes, statistics, pull(gradient)
+    """Spikes and statistics, and the gradients of a function of the spikes and of their number."""
+
+    def given_and_seen(*given):
+        spikes, number, *statistics = function(*given)
+        return (spikes, number), statistics
+
+    (spikes, number), pull, statistics = jax.vjp(given_and_seen, x, scale, bias, has_aux=True)
+    return spikes, [number, *statistics], pull((gradient, jnp.float32(0.7)))
 
 
 @pytest.mark.parametrize("lean", [False, True])

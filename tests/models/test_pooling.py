@@ -1,5 +1,7 @@
 """Tests of stata_jax.models.pooling against a loop over windows, ties included."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -39,9 +41,9 @@ def images(kind):
     }[kind].astype(np.float32)
 
 
-@jax.jit
-def run(x, gradient):
-    out, pull = jax.vjp(max_pool, x)
+@functools.partial(jax.jit, static_argnames="lean")
+def run(x, gradient, *, lean=False):
+    out, pull = jax.vjp(functools.partial(max_pool, lean=lean), x)
     return out, pull(gradient)[0]
 
 
@@ -57,6 +59,13 @@ def test_values_and_gradient_match_the_loop(kind):
     np.testing.assert_array_equal(actual, flax)
 
 
+@pytest.mark.parametrize("kind", ["spikes", "few spikes", "zeros", "ones"])
+def test_spikes_as_bytes_change_nothing(kind):
+    x = jnp.asarray(images(kind))
+    gradient = jnp.asarray(np.random.RandomState(1).randn(B, H // 2, W // 2, C), jnp.float32)
+    jax.tree.map(np.testing.assert_array_equal, run(x, gradient, lean=True), run(x, gradient))
+
+
 def test_smallest_image():
     x = np.asarray([[1.0, 2.0], [2.0, 0.0]], np.float32).reshape(1, 2, 2, 1)
     out, gradient = run(jnp.asarray(x), jnp.full((1, 1, 1, 1), 5.0))
@@ -64,9 +73,10 @@ def test_smallest_image():
     assert gradient[0, :, :, 0].tolist() == [[0.0, 5.0], [0.0, 0.0]]
 
 
-def test_bfloat16_stays():
+@pytest.mark.parametrize("lean", [False, True])
+def test_bfloat16_stays(lean):
     x = jnp.asarray(images("spikes"), jnp.bfloat16)
-    out, gradient = run(x, jnp.ones((B, H // 2, W // 2, C), jnp.bfloat16))
+    out, gradient = run(x, jnp.ones((B, H // 2, W // 2, C), jnp.bfloat16), lean=lean)
     assert out.dtype == gradient.dtype == jnp.bfloat16
     _, expected = loop(images("spikes"), np.ones(out.shape))
     np.testing.assert_array_equal(gradient.astype(jnp.float32), expected)

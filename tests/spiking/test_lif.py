@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.spiking.lif import lif
+from stata_jax.spiking.lif import lif, lif_and_rate
 
 CONSTANTS = [
     dict(tau=2.0, threshold=1.0, reset=0.0, alpha=4.0),
@@ -104,6 +104,16 @@ def test_spikes_and_gradient_match_the_loops(timesteps, constants):
     spikes, autodiff = run(plain_lif, jnp.asarray(x), jnp.asarray(gradient), **constants)
     np.testing.assert_array_equal(spikes, expected)
     np.testing.assert_allclose(actual_gradient, autodiff, rtol=1e-4, atol=1e-5)
+
+
+def test_rate_is_the_mean_and_has_its_gradient():
+    x = jnp.asarray(currents(4))
+    options = {"tau": 2.0, "threshold": 1.0, "reset": 0.0, "alpha": 4.0, "lean": True}
+    (spikes, rate), pull = jax.vjp(lambda x: lif_and_rate(x, **options), x)
+    np.testing.assert_allclose(rate, np.mean(spikes), rtol=1e-6)
+    gradient = jnp.asarray(np.random.RandomState(1).randn(*x.shape), jnp.float32)
+    expected = jax.vjp(lambda x: lif(x), x)[1](gradient + 0.7 / x.size)[0]
+    np.testing.assert_allclose(pull((gradient, jnp.float32(0.7)))[0], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_equality_fires():

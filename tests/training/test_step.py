@@ -214,13 +214,14 @@ def test_micro_batches_of_a_spiking_network():
 
 
 @pytest.mark.parametrize("family", ["spikingformer", "spikformer", "sdt"])
-def test_lean_training_is_the_same_training(family):
+@pytest.mark.parametrize("recompute", [False, True])
+def test_lean_training_is_the_same_training(family, recompute):
     settings = apply_overrides(digits.get_config(), {"model.dim": 16, "data.image_size": 16, "model.family": family})
     images = jnp.asarray(np.random.default_rng(0).random((4, 16, 16, 1)), jnp.float32)
     examples = shard({"image": images, "label": jnp.arange(4, dtype=jnp.int32)})
     results = []
     for lean in (False, True):
-        settings = apply_overrides(settings, {"train.lean": lean})
+        settings = apply_overrides(settings, {"train.lean": lean, "train.recompute": lean and recompute})
         optimizer, _ = build.optimizer(settings, steps_per_epoch=10)
         state = create_state(build.model(settings), optimizer, images, key=jax.random.key(0))
         step = on_all_devices(build.step(settings, optimizer, steps_per_epoch=10))
