@@ -38,7 +38,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.train_examples = 4096
 
     config.train.batch_size = 16
-    config.train.epochs = 9
+    config.train.epochs = 10
     config.train.learning_rate = 4e-3
     config.train.warmup_epochs = 0.5
 
