@@ -119,6 +119,9 @@ def _run(
             found.append((here, _macs(equation), contents))
         if name in _CALLS and len(inner) == 1 and isinstance(inner[0], core.ClosedJaxpr):
             results = _run(inner[0], operands, found, prefix=here)
+        elif None in (platforms := equation.params.get("branches_platforms") or ()) and any(map(_holds_product, inner)):
+            # Of one product in several forms, the one that is for any hardware.
+            results = _run(inner[platforms.index(None)], operands[1:], found, prefix=here)
         else:
             if any(_holds_product(program) for program in inner):
                 raise ValueError(f"{here}: a matrix product inside {name}, where its inputs cannot be seen")

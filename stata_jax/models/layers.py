@@ -101,22 +101,27 @@ class BatchNorm(nn.Module):
         self._run(running, *statistics, count=x.size // x.shape[-1])
         return y
 
-    def fire(
-        self, product: Product, x: jax.Array, weights: Weights, neuron: LIF, *, recompute: bool, train: bool
-    ) -> tuple[jax.Array, jax.Array]:
-        """Normalises a product (T, ..., C) and returns the spikes that follow, and their rate.
+    def fire(self, x: jax.Array, neuron: LIF, *, train: bool) -> tuple[jax.Array, jax.Array]:
+        """Normalises (T, ..., C) and returns the spikes that follow and their rate, `neuron(norm(x))`.
 
-        In training the current between the two is not kept for the backward pass, nor is the product with `recompute`.
+        In training the current between the two is not kept for the backward pass.
         """
         if not train or neuron.learn_tau:
-            return neuron(self(product(x, weights), train=train))
-        scale, bias, running = self._variables(weights[0].shape[-1])
-        rest = scale, bias, neuron.constants, self.epsilon, self._axis_name
-        if recompute:
-            spikes, number, *statistics = product_and_fire(product, x, weights, *rest)
-        else:
-            spikes, number, *statistics = normalize_and_fire(product(x, weights), *rest)
-        self._run(running, *statistics, count=spikes.size // spikes.shape[-1])
+            return neuron(self(x, train=train))
+        return self._fire(normalize_and_fire, (x,), x.shape[-1], neuron)
+
+    def fire_product(
+        self, product: Product, x: jax.Array, weights: Weights, neuron: LIF
+    ) -> tuple[jax.Array, jax.Array]:
+        """`fire(product(x, weights))` in training, which keeps `x` alone for the backward pass."""
+        return self._fire(product_and_fire, (product, x, weights), weights[0].shape[-1], neuron)
+
+    def _fire(
+        self, function: Callable[..., Any], given: tuple[Any, ...], channels: int, neuron: LIF
+    ) -> tuple[jax.Array, jax.Array]:
+        scale, bias, running = self._variables(channels)
+        spikes, number, *statistics = function(*given, scale, bias, neuron.constants, self.epsilon, self._axis_name)
+        self._run(running, *statistics, count=spikes.size // channels)
         return spikes, number / spikes.size
 
     @nn.compact
@@ -181,7 +186,9 @@ class ProductNorm(nn.Module):
         """Maps (T, ..., C) to the spikes (T, ..., features) that follow, and their firing rate."""
         x, weights, norm = self._parts(x)
         recompute = self.lean and self.recompute and self.features >= x.shape[-1]
-        return norm.fire(self.product(), x, weights, neuron, recompute=recompute, train=train)
+        if train and recompute and not neuron.learn_tau:
+            return norm.fire_product(self.product(), x, weights, neuron)
+        return norm.fire(self.product()(x, weights), neuron, train=train)
 
     @nn.compact
     def _parts(self, x: jax.Array) -> tuple[jax.Array, Weights, BatchNorm]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stata_jax.analysis.purity import Product, kind_of, matrix_products
+from stata_jax.models.products import convolve as convolve_images
 from stata_jax.models.registry import FAMILIES
 
 WEIGHT = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
@@ -75,6 +76,17 @@ def test_a_product_in_a_loop_is_refused():
 def test_a_product_in_a_branch_is_refused():
     with pytest.raises(ValueError, match="a matrix product inside cond"):
         products(lambda w, x: jax.lax.cond(x.sum() > 1, lambda c: c @ w, lambda c: c, x), BINARY)
+
+
+def test_of_a_product_in_several_forms_the_general_one_is_seen():
+    def convolve(w, x):
+        kernel = jnp.tile(w, (3, 3, 8, 8))  # 32 to 32 channels, for which processors have a form of their own
+        return convolve_images(x, kernel)
+
+    spikes = np.random.default_rng(0).integers(0, 2, (8, 8, 8, 32)).astype(np.float32)
+    (product,) = matrix_products(convolve, WEIGHT, spikes)
+    assert product.inputs == ("binary",)
+    assert product.macs == 8 * 8 * 8 * 32 * 32 * 9
 
 
 @functools.cache

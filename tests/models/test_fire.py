@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.models.fire import normalize_and_fire
+from stata_jax.models.fire import normalize_and_fire, product_and_fire
 from stata_jax.models.normalize import normalize
 from stata_jax.spiking import pieces
 from stata_jax.spiking.lif import Neuron, lif
@@ -86,3 +86,31 @@ def test_backward_pass_keeps_the_product_alone():
     neuron = Neuron(tau=2.0, threshold=1.0, reset=0.0, alpha=4.0, lean=False)
     pull = jax.vjp(lambda *given: normalize_and_fire(*given, neuron, EPSILON, None)[0], x, scale, bias)[1]
     assert [leaf.shape for leaf in jax.tree.leaves(pull) if leaf.size > 8] == [x.shape]
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_a_product_computed_again_changes_nothing_and_is_not_kept(dtype):
+    random = np.random.RandomState(0)
+    neuron = Neuron(tau=2.0, threshold=1.0, reset=0.0, alpha=4.0, lean=True)
+    x = jnp.asarray(random.rand(4, 3, 8) < 0.4, dtype)
+    weight = jnp.asarray(random.randn(8, 16), dtype)
+    _, scale, bias, gradient = inputs(4, 3, 16, dtype=dtype)
+
+    def product(x, weights):
+        return x @ weights[0]
+
+    def kept(x, weight, scale, bias):
+        return normalize_and_fire(product(x, (weight,)), scale, bias, neuron, EPSILON, None)
+
+    def again(x, weight, scale, bias):
+        return product_and_fire(product, x, (weight,), scale, bias, neuron, EPSILON, None)
+
+    results = []
+    for function in (kept, again):
+        (spikes, *rest), pull = jax.vjp(function, x, weight, scale, bias)
+        zeros = [jnp.zeros_like(each) for each in rest[1:]]
+        results.append((spikes, rest, pull((gradient, jnp.float32(0.7), *zeros))))
+    jax.tree.map(np.testing.assert_array_equal, *results)
+    assert 0 < float(results[0][0].mean()) < 1
+    sizes = [leaf.size for leaf in jax.tree.leaves(pull)]
+    assert max(sizes) == max(x.size, weight.size) < gradient.size
