@@ -20,6 +20,7 @@ PROGRAMS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "digits, training": ("stata", "train", {}),
     "digits, training, dense": ("dense", "train", {}),
     "digits, training, not lean": ("stata", "train", {"train.lean": False}),
+    "digits, training, recompute": ("stata", "train", {"train.recompute": True}),
     "digits, training, Spike-driven Transformer": ("stata", "train", {"model.family": "sdt"}),
     "digits, inference": ("stata", "infer", {}),
 }
@@ -74,10 +75,12 @@ def test_operations_and_memory(program):
         assert value <= ceiling(committed[name]), f"{program}: {name} rose from {committed[name]} to {value}"
 
 
-def test_pruning_and_lean_mode_save_memory():
-    pruned, dense, plain = (cost(f"digits, training{kind}")["temp_bytes"] for kind in ("", ", dense", ", not lean"))
+def test_pruning_and_the_lean_modes_save_memory():
+    kinds = ("", ", dense", ", not lean", ", recompute")
+    pruned, dense, plain, least = (cost(f"digits, training{kind}")["temp_bytes"] for kind in kinds)
     assert pruned < 0.9 * dense
     assert pruned < 0.85 * plain
+    assert least < 0.9 * pruned
 
 
 def test_number_of_programs(tmp_path):

@@ -83,7 +83,9 @@ def _place(scope: str) -> str:
         name = part.partition(".")[0]  # of `q.fire`, a method of q
         if "->" not in part and name not in (network, *parts[-1:]):
             parts.append(name)
-    return "/".join(parts[:-1] if parts[-1:] in (["linear"], ["conv"]) else parts)
+    while parts and parts[-1] in ("linear", "conv", "norm"):
+        parts.pop()
+    return "/".join(parts)
 
 
 def kind_of(values: jax.Array) -> jax.Array:

@@ -1,8 +1,8 @@
 """The two products with weights, with gradients in the forms that run fast.
 
-The values and the gradients are those of `jnp.dot` and `jax.lax.conv_general_dilated`; only the order in which the
-gradient of a weight is summed differs. Inputs that are spikes, or sums of few, may be kept for the backward pass in
-bytes, without loss: whole numbers from 0 to 255.
+The values and the gradients are those of `jnp.dot` and `jax.lax.conv_general_dilated`; only the order in which sums are
+taken differs: of the gradient of a weight and, on processors, of convolutions. Inputs that are spikes, or sums of few,
+may be kept for the backward pass in bytes, without loss: whole numbers from 0 to 255.
 """
 
 import functools
@@ -41,8 +41,9 @@ def linear(x: jax.Array, weight: jax.Array, bias: jax.Array | None = None, lean:
 
 def _linear_forward(
     x: jax.Array, weight: jax.Array, bias: jax.Array | None, lean: bool
-) -> tuple[jax.Array, tuple[Kept, bool]]:
-    return linear(x, weight, bias, lean), ((_keep(x, lean), weight), bias is not None)
+) -> tuple[jax.Array, tuple[Kept, tuple[()] | None]]:
+    # Whether there is a bias is told by the structure of what is kept; a bool would be traced.
+    return linear(x, weight, bias, lean), ((_keep(x, lean), weight), None if bias is None else ())
 
 
 def _keep(x: jax.Array, lean: bool) -> jax.Array:
@@ -50,19 +51,19 @@ def _keep(x: jax.Array, lean: bool) -> jax.Array:
 
 
 def _linear_backward(
-    lean: bool, kept: tuple[Kept, bool], gradient: jax.Array
+    lean: bool, kept: tuple[Kept, tuple[()] | None], gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
     """`dX = dY W^T`, `dW = X^T dY`, `db = sum dY`.
 
     The derived rule computes the transpose of `dW`, for which compilers copy a transpose of `dY` first.
     """
-    (x, weight), has_bias = kept
+    (x, weight), bias = kept
     x = restore(x, gradient.dtype, after=gradient) if lean else x
     weight_gradient = _over_rows(x, gradient).astype(weight.dtype)
     # In this order, so that neither `x` nor `dY` waits in memory for what is small.
     weight = later(weight, after=weight_gradient)
     bias_gradient = None
-    if has_bias:
+    if bias is not None:
         bias_gradient = jnp.sum(gradient.astype(jnp.float32), axis=tuple(range(gradient.ndim - 1))).astype(weight.dtype)
         weight = later(weight, after=bias_gradient)
     return jnp.dot(gradient, weight.T), weight_gradient, bias_gradient

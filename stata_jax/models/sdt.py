@@ -25,7 +25,7 @@ class Stem(PatchEmbedding):
         for i in range(3):
             x, rates[f"lif{i}"] = self.fire(x, i, str(i), train=train)
             x = self.pool(x, i)
-        x = self.pool(self.convolve(x, 3, train=train), 3)
+        x = self.pool(self.convolve(x, 3, train=train), 3, of_spikes=False)
         y, rates["lif3"] = self.parts.lif("3")(x)
         return x + self.convolve(y, 4, train=train), {"rates": rates}
 

@@ -46,7 +46,7 @@ class PatchEmbedding(nn.Module):
         width = (self.dim // 8, self.dim // 4, self.dim // 2, self.dim, self.dim)[i]
         return self.parts.conv(width, f"conv{i}", repeats=repeats, of_images=i == 0)
 
-    def pool(self, x: jax.Array, i: int) -> jax.Array:
-        """The max-pool of stage i, where it has one, of spikes."""
-        pool = functools.partial(max_pool, lean=self.parts.lean)
+    def pool(self, x: jax.Array, i: int, *, of_spikes: bool = True) -> jax.Array:
+        """The max-pool of stage i, where it has one."""
+        pool = functools.partial(max_pool, lean=self.parts.lean and of_spikes)
         return fold_time(pool, x) if self.pooling[i] == "1" else x

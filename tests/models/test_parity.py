@@ -32,7 +32,7 @@ def test_parity_has_fixtures():
 class Fixture:
     """A fixture and our model with its weights."""
 
-    def __init__(self, path):
+    def __init__(self, path, *, lean=False):
         with np.load(path) as arrays:
             self.arrays = {name: arrays[name] for name in arrays.files}
         self.meta = json.loads(str(self.arrays.pop("meta")))
@@ -52,6 +52,7 @@ class Fixture:
             neuron=meta.get("spike_mode", "lif"),
             qkv_bias=told["model.qkv_bias"],  # these two are no part of meta
             tau=assumed["model.tau"],
+            lean=lean,
         )
         self.variables = self.group("state")
         images = np.moveaxis(self.arrays["input"], -3, -1)
@@ -85,21 +86,21 @@ class Fixture:
         return jax.device_get(as_users.jit(jax.value_and_grad(loss, has_aux=True))(self.variables["params"]))
 
 
-# With the form of convolution that larger models take on a processor, all of a family's layers need not be seen again.
-CASES = [(path, "direct") for path in FILES]
-CASES += [(path, "winograd") for path in FILES if path.stem.endswith("_cifar10")]
+# As large models are trained on a processor: convolutions in their other form, spikes in bytes.
+CASES = [(path, "plain") for path in FILES]
+CASES += [(path, "large") for path in FILES if path.stem.endswith("_cifar10")]
 
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0].stem} {case[1]}")
 def fixture(request):
     path, form = request.param
     with pytest.MonkeyPatch.context() as patch:
-        if form == "winograd":
+        if form == "large":
             patch.setattr(winograd, "LEAST_CHANNELS", 1)
             patch.setattr(winograd, "LEAST_TILES", 1)
             jax.clear_caches()
-        yield Fixture(path)
-        if form == "winograd":
+        yield Fixture(path, lean=form == "large")
+        if form == "large":
             jax.clear_caches()
 
 

@@ -41,7 +41,7 @@ def test_devices_that_are_in_use_stay():
 @pytest.mark.parametrize(
     ("program", "flags", "size"),
     [
-        ("main", ["--config=configs/digits.py"], 32),
+        ("main", ["--config=configs/digits.py"], 16),
         ("benchmark", ["--model=sdt_2_256", "--batch_size=8"], 8),
         ("scaling", ["--model=sdt_2_256", "--vary=batch_size", "--values=8,16"], 8),
     ],
