@@ -90,7 +90,7 @@ def product_and_fire(
     """`normalize_and_fire(product(x, weights), ...)`, keeping `x` alone for the backward pass, in bytes.
 
     Args:
-      product: Takes `x` and `weights`, and returns an array (T, ..., C).
+      product: Takes `x` and `weights`, and returns an array (T, ..., C) in the type of `x`.
       x: Whole numbers from 0 to 255, such as spikes, shape (T, ...), any floating type.
       weights: Arrays.
       scale: As the others, see `normalize_and_fire`.
@@ -109,8 +109,7 @@ def _forward_from_bytes(
     product: Callable[[jax.Array, Any], jax.Array], x: jax.Array, weights: Any, *rest: Any
 ) -> tuple[Any, Any]:
     results, ((_, *statistics), var, bias) = _forward(product(x, weights), *rest)
-    of_type = jnp.zeros((0,), x.dtype)  # carries the type
-    return results, (x.astype(jnp.uint8), of_type, weights, statistics, var, bias)
+    return results, (x.astype(jnp.uint8), weights, statistics, var, bias)
 
 
 def _backward_from_bytes(
@@ -121,8 +120,8 @@ def _backward_from_bytes(
     kept: Any,
     gradients: tuple[jax.Array, ...],
 ) -> Any:
-    x, of_type, weights, statistics, var, bias = kept
-    y, pull = jax.vjp(product, restore(x, of_type.dtype, after=gradients[0]), weights)
+    x, weights, statistics, var, bias = kept
+    y, pull = jax.vjp(product, restore(x, gradients[0].dtype, after=gradients[0]), weights)
     dy, *of_norm = _backward(neuron, epsilon, axis_name, ((y, *statistics), var, bias), gradients)
     return *pull(dy), *of_norm
 

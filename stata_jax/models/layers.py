@@ -151,26 +151,25 @@ class ProductNorm(nn.Module):
 
     Attributes:
       features: Channels of the result.
-      use_bias: Whether the product has a bias.
       small_init: Whether weights start from normal(0.02) and biases from 0; else both from torch's default.
       dtype: Type of the product.
       axis_name: Name of the device axis over which statistics are taken, or None.
       lean: Whether the input, which must be spikes or sums of few, is kept in bytes.
       recompute: Whether, lean as well, the backward pass computes a product again that is no narrower than its input.
-      repeats: The number of timesteps that an input with T = 1 stands for.
     """
 
     features: int
-    use_bias: bool = False
     small_init: bool = False
     dtype: Any = jnp.float32
     axis_name: str | None = None
     lean: bool = False
     recompute: bool = False
-    repeats: int = 1
 
-    name_of_product = ""
+    # What a kind of product is.
+    name_of_product: ClassVar[str]
     window: ClassVar[tuple[int, ...]] = ()
+    use_bias = False
+    repeats = 1  # timesteps that one of the input stands for
 
     def product(self) -> Product:
         """The product as a function of the input and its weights."""
@@ -217,7 +216,13 @@ class _Weights(nn.Module):
 
 
 class LinearNorm(ProductNorm):
-    """A product with a weight matrix over the last axis, then batch normalisation: `BN(x W + b)`."""
+    """A product with a weight matrix over the last axis, then batch normalisation: `BN(x W + b)`.
+
+    Attributes:
+      use_bias: Whether there is `b`.
+    """
+
+    use_bias: bool = False
 
     name_of_product = "linear"
 
@@ -228,7 +233,13 @@ class LinearNorm(ProductNorm):
 
 
 class ConvNorm(ProductNorm):
-    """A 3x3 convolution of stride 1 without bias, then batch normalisation, for images (T, B, H, W, C)."""
+    """A 3x3 convolution of stride 1 without bias, then batch normalisation, for images (T, B, H, W, C).
+
+    Attributes:
+      repeats: The number of timesteps that an input with T = 1 stands for.
+    """
+
+    repeats: int = 1
 
     name_of_product = "conv"
     window = (3, 3)
@@ -276,7 +287,7 @@ class Parts:
 
     def linear(self, features: int, name: str, *, use_bias: bool) -> LinearNorm:
         """A product and its normalisation."""
-        return LinearNorm(features, use_bias, self.small_linear, lean=self.lean, name=name, **self._shared)
+        return LinearNorm(features, self.small_linear, use_bias=use_bias, lean=self.lean, name=name, **self._shared)
 
     def conv(self, features: int, name: str, *, repeats: int = 1, of_images: bool = False) -> ConvNorm:
         """A 3x3 convolution and its normalisation; images are no spikes."""
