@@ -71,6 +71,6 @@ def test_mistakes_are_one_sentence(monkeypatch, tmp_path, capsys):
     assert contact_sheet.main([]) == 2
     first, second, late, third = capsys.readouterr().err.splitlines()
     assert first.startswith(f"error: cannot write {tmp_path}") and "--output" in first
-    assert second == "error: --epoch must be from 0 to 9 (train.epochs), got -1"
-    assert late == "error: --epoch must be from 0 to 9 (train.epochs), got 18"
+    assert second == "error: --epoch must be from 0 to 13 (train.epochs), got -1"
+    assert late == "error: --epoch must be from 0 to 13 (train.epochs), got 18"
     assert third.startswith("error: --config is missing")

@@ -63,15 +63,15 @@ def test_a_run_is_measured_as_trained_and_dense(folder, tmp_path, capsys):
     trained, dense = result["models"]["as trained"], result["models"]["dense"]
     rows = {row["name"]: row for row in trained["layers"]}, {row["name"]: row for row in dense["layers"]}
     # 64 patches and the anchor before the first pruning, 13 and the anchor after it.
-    assert rows[0]["block0/attention/q"]["macs"] == 4 * 65 * 16**2
-    assert rows[1]["block0/attention/q"]["macs"] == 4 * 64 * 16**2
-    assert rows[0]["block0/mlp/up"]["macs"] == 4 * 14 * 16 * 64
-    assert rows[1]["block1/mlp/down"]["macs"] == 4 * 64 * 16 * 64
+    assert rows[0]["block0/attention/q"]["macs"] == 2 * 65 * 16**2
+    assert rows[1]["block0/attention/q"]["macs"] == 2 * 64 * 16**2
+    assert rows[0]["block0/mlp/up"]["macs"] == 2 * 14 * 16 * 64
+    assert rows[1]["block1/mlp/down"]["macs"] == 2 * 64 * 16 * 64
     assert all(row["rate"] > 0 for row in rows[0].values())
     assert rows[0]["stem/conv1"] == rows[1]["stem/conv1"]  # the stem sees no pruning
     for model in (trained, dense):
         assert model["energy_mj"] == pytest.approx(4.6e-9 * model["mac"] + 0.9e-9 * model["ac"])
-        assert model["mac"] == 4 * 9 * 2 * 32 * 32 + 16 * 10
+        assert model["mac"] == 2 * 9 * 2 * 32 * 32 + 16 * 10
         assert model["alternatives"]["first convolution once"]["mac"] == 9 * 2 * 32 * 32 + 16 * 10
         assert model["alternatives"]["sums of spikes as MACs"]["mac"] > model["mac"]
 
