@@ -148,10 +148,13 @@ def get_config() -> ConfigDict:
     # With `lean`: compute those products again in the backward pass whose result is no narrower than their input, which
     # neurons follow. The same gradients with much less memory, in some percent more time.
     train.recompute = False
-    # On a processor: as how many devices it works, each on its share of the batch with one thread. 1: one device that
-    # divides its products among all cores. The devices draw random numbers of their own, so another number is another
+    # On a processor: as how many devices it works, each on its share of the batch. 1: one device that divides its
+    # products among its threads. The devices draw random numbers of their own, so another number is another
     # run; accelerators are all used, whatever this says.
     train.cpu_devices = 1
+    # On a processor: threads of each device. 0: one for each of several devices, and as many as there are cores for a
+    # single one. Small networks are faster with one, whose sums are in the same order whatever the number of cores.
+    train.cpu_threads = 0
     train.log_every = 50  # steps between two lines of metrics.jsonl
 
     # Evaluation and checkpoints.

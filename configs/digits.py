@@ -41,6 +41,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.train.epochs = 14
     config.train.learning_rate = 4e-3
     config.train.warmup_epochs = 0.5
+    config.train.cpu_threads = 1
 
     variants.prune(config, pruning)
     return config.lock()

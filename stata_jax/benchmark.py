@@ -170,7 +170,7 @@ def measure(
     given: dict[str, Any] = {"batch_size": batch_size, "overrides": overrides or {}}
     configs = {rate: settings_for(name, keep_rate=rate, **given) for rate in keep_rates}
     first = configs[keep_rates[0]]
-    compilation.prepare(cpu_devices=first.train.cpu_devices)
+    compilation.prepare(cpu_devices=first.train.cpu_devices, cpu_threads=first.train.cpu_threads)
     peer_programs.check(peers, first)  # only now: it asks JAX for its devices
     rows: list[dict[str, Any]] = []
     for mode in modes:

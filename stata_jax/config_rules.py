@@ -192,6 +192,7 @@ RULES: dict[str, Rule] = {
     "train.lean": _switch(),
     "train.recompute": _switch(),
     "train.cpu_devices": _whole(1),
+    "train.cpu_threads": _whole(0),
     "train.log_every": _whole(1),
     "eval.batch_size": _whole(1),
     "eval.every_epochs": _whole(1),

@@ -99,7 +99,7 @@ def measure(
     from stata_jax.training.progress import format_time
 
     base = configs[values[0]][keep_rates[0]]
-    compilation.prepare(cpu_devices=base.train.cpu_devices)
+    compilation.prepare(cpu_devices=base.train.cpu_devices, cpu_threads=base.train.cpu_threads)
     rows: list[dict[str, Any]] = []
     for done, value in enumerate(values, start=1):
         try:

@@ -24,7 +24,8 @@ def measure(configs: Mapping[str, ConfigDict], *, rounds: int) -> dict[str, Any]
     from stata_jax.analysis.profiling import time_alternately
     from stata_jax.training import compilation, parallel
 
-    compilation.prepare(cpu_devices=next(iter(configs.values())).train.cpu_devices)
+    first = next(iter(configs.values())).train
+    compilation.prepare(cpu_devices=first.cpu_devices, cpu_threads=first.cpu_threads)
     calls, memory = {}, {}
     for name, settings in configs.items():
         print(f"compiling a training step of {name} ...", flush=True)

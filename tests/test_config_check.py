@@ -159,6 +159,7 @@ IMPOSSIBLE = [
     ("train.grad_clip", -0.1, "at least 0"),
     ("train.log_every", 0, "at least 1"),
     ("train.cpu_devices", 0, "at least 1"),
+    ("train.cpu_threads", -1, "at least 0"),
     ("eval.batch_size", 0, "at least 1"),
     ("eval.every_epochs", 0, "at least 1"),
     ("checkpoint.every_steps", -1, "at least 0"),

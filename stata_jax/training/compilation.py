@@ -40,16 +40,17 @@ def compile_program(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
         return lowered.compile()
 
 
-def prepare(*, cpu_devices: int = 1) -> None:
+def prepare(*, cpu_devices: int = 1, cpu_threads: int = 0) -> None:
     """Settings of the process, before its first array: memory is kept, and compiled programs too.
 
     Those are kept in `~/.cache/stata_jax`, unless JAX has been told another folder.
 
     Args:
       cpu_devices: As how many devices a processor works, where JAX has not been used yet.
+      cpu_threads: With how many threads each, see `split_processor`.
     """
     keep_memory()
-    split_processor(cpu_devices)
+    split_processor(cpu_devices, threads=cpu_threads)
     if jax.config.values["jax_compilation_cache_dir"] is None:
         folder = pathlib.Path.home() / ".cache" / "stata_jax"
         jax.config.update("jax_compilation_cache_dir", str(folder))

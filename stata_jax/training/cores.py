@@ -1,31 +1,35 @@
-"""The cores of a processor as devices of their own."""
+"""The cores of a processor as devices of their own, and the threads of a device."""
 
 import os
 
 
-def split_processor(count: int) -> bool:
-    """Has JAX see the processor as several devices, each of which works on its share of a batch with one thread.
+def split_processor(count: int, *, threads: int = 0) -> bool:
+    """Has JAX see the processor as several devices, each of which works on its share of a batch.
 
     As one device, a processor divides large products among its cores, but runs loops over pieces and small operations
-    on one core while the others wait. As a device a core, all cores do all kinds of work. A sum is then always in the
-    same order, whatever the number of cores. Accelerators stay as they are, but what the host does for them, such as
-    compiling, gets one thread too: it is for machines without one.
+    on one core while the others wait. As a device a core, all cores do all kinds of work. Small operations take less
+    time than waking another thread, so that a small network is faster as one device with one thread. With one thread a
+    sum is always in the same order, whatever the number of cores. Accelerators stay as they are, but what the host does
+    for them gets as many threads: it is for machines without one.
 
     Call it before anything asks JAX for a device or an array.
 
     Args:
-      count: Number of devices; 1 leaves everything as it is.
+      count: Number of devices.
+      threads: Threads of each; 0 stands for as many as there are cores for one device, and one for each of several.
 
     Returns:
-      Whether the processor is now seen as `count` devices; False where JAX has been used already, or for 1.
+      Whether the processor is now seen so; False where JAX has been used already, or where that is as it was.
     """
-    if count == 1:
+    if count == 1 and not threads:
         return False
     import jax
 
+    before = jax.config.values["jax_num_cpu_devices"]
     try:
-        jax.config.update("jax_num_cpu_devices", count)
-    except RuntimeError:  # it has devices already
+        jax.config.update("jax_num_cpu_devices", before + 2)  # another number is refused once there are devices
+    except RuntimeError:
         return False
-    os.environ["NPROC"] = "1"  # what XLA takes for the number of cores of a device
+    jax.config.update("jax_num_cpu_devices", count if count > 1 else before)
+    os.environ["NPROC"] = str(threads or 1)  # what XLA takes for the number of cores of a device
     return True

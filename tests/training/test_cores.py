@@ -14,13 +14,13 @@ PROGRAM = """
 import os, jax
 from stata_jax.training.cores import split_processor
 {before}
-split = split_processor({count})
+split = split_processor({count}, threads={threads})
 print(split, jax.local_device_count(), os.environ.get("NPROC"))
 """
 
 
-def run(count, before=""):
-    program = PROGRAM.format(count=count, before=before)
+def run(count, *, threads=0, before=""):
+    program = PROGRAM.format(count=count, threads=threads, before=before)
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
 
 
@@ -32,8 +32,15 @@ def test_one_device_leaves_everything_as_it_is():
     assert run(1) == ["False", "1", "None"]
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_device_has_as_many_threads_as_asked_for(count):
+    assert run(count, threads=1) == ["True", str(count), "1"]
+    assert run(count, threads=3) == ["True", str(count), "3"]
+
+
 def test_devices_that_are_in_use_stay():
     assert run(3, before="jax.numpy.zeros(1)") == ["False", "1", "None"]
+    assert run(1, threads=1, before="jax.numpy.zeros(1)") == ["False", "1", "None"]
     jax.local_device_count()
     assert not split_processor(2)
 
