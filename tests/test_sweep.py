@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from stata_jax import benchmark, config, evaluate, sweep
+from stata_jax import benchmark, config, evaluate, sweep, sweep_grids
 from stata_jax.analysis import coverage_plot, profiling
 from stata_jax.analysis.profiling import Timing
 from stata_jax.training.metrics import MetricsWriter, write_json
@@ -16,6 +16,7 @@ DIGITS = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
 TINY = {
     "model.dim": 16,
     "model.depth": 1,
+    "sparsity.prune_at": (0,),
     "model.heads": 2,
     "model.timesteps": 1,
     "data.train_examples": 32,
@@ -24,7 +25,7 @@ TINY = {
     "train.epochs": 1,
     "eval.batch_size": 12,
 }
-FLAGS = [f"--config={DIGITS}", *(f"--config.{key}={value}" for key, value in TINY.items())]
+FLAGS = [f"--config={DIGITS}", *sweep_grids.flags(TINY)]
 
 
 @pytest.fixture(scope="module")
