@@ -164,13 +164,14 @@ def measure(
             raise ConfigError(f"--modes names {mode!r}, but it must be train, infer or both")
     import jax
 
+    from stata_jax import build
     from stata_jax.analysis.profiling import device_peak_bytes, time_alternately
-    from stata_jax.training import compilation, parallel
+    from stata_jax.training import parallel
 
     given: dict[str, Any] = {"batch_size": batch_size, "overrides": overrides or {}}
     configs = {rate: settings_for(name, keep_rate=rate, **given) for rate in keep_rates}
     first = configs[keep_rates[0]]
-    compilation.prepare(cpu_devices=first.train.cpu_devices, cpu_threads=first.train.cpu_threads)
+    build.processor(first)
     peer_programs.check(peers, first)  # only now: it asks JAX for its devices
     rows: list[dict[str, Any]] = []
     for mode in modes:

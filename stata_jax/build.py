@@ -15,6 +15,7 @@ from stata_jax.models.registry import FAMILIES
 from stata_jax.models.transformer import SpikingTransformer
 from stata_jax.sparsity.coverage import coverage_sums
 from stata_jax.sparsity.placement import align_positions, prune_positions
+from stata_jax.training import compilation
 from stata_jax.training import optimizer as optimizers
 from stata_jax.training.losses import stata_loss
 from stata_jax.training.parallel import AXIS
@@ -30,6 +31,15 @@ def placement(config: ConfigDict) -> tuple[tuple[int, ...], tuple[int, ...], tup
     intra_at = align_positions(depth) if align.intra_at is None else tuple(align.intra_at)
     inter_at = align_positions(depth) if align.inter_at is None else tuple(align.inter_at)
     return prune_at if sparsity.keep_rate < 1 else (), intra_at, inter_at
+
+
+def processor(config: ConfigDict) -> None:
+    """Prepares this process for what `train` of a config says of the processor, before its first array.
+
+    Args:
+      config: A checked config.
+    """
+    compilation.prepare(cpu_devices=config.train.cpu_devices, cpu_threads=config.train.cpu_threads)
 
 
 def check_devices(config: ConfigDict, *, parts: Sequence[str]) -> None:

@@ -37,11 +37,11 @@ def evaluate(
     import jax.numpy as jnp
 
     from stata_jax import build
-    from stata_jax.training import compilation, parallel
+    from stata_jax.training import parallel
     from stata_jax.training.evaluation import evaluate as count_hits
     from stata_jax.training.state import time_major
 
-    compilation.prepare(cpu_devices=settings.train.cpu_devices, cpu_threads=settings.train.cpu_threads)
+    build.processor(settings)
     build.check_devices(settings, parts=("eval",))
     source = build.source(settings)
     images = jax.ShapeDtypeStruct((1, *build.image_shape(settings)), jnp.float32)

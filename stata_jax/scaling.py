@@ -95,11 +95,12 @@ def measure(
     }
     import jax
 
-    from stata_jax.training import compilation, parallel
+    from stata_jax import build
+    from stata_jax.training import parallel
     from stata_jax.training.progress import format_time
 
     base = configs[values[0]][keep_rates[0]]
-    compilation.prepare(cpu_devices=base.train.cpu_devices, cpu_threads=base.train.cpu_threads)
+    build.processor(base)
     rows: list[dict[str, Any]] = []
     for done, value in enumerate(values, start=1):
         try:

@@ -21,11 +21,11 @@ def measure(configs: Mapping[str, ConfigDict], *, rounds: int) -> dict[str, Any]
     """
     import jax
 
+    from stata_jax import build
     from stata_jax.analysis.profiling import time_alternately
-    from stata_jax.training import compilation, parallel
+    from stata_jax.training import parallel
 
-    first = next(iter(configs.values())).train
-    compilation.prepare(cpu_devices=first.cpu_devices, cpu_threads=first.cpu_threads)
+    build.processor(next(iter(configs.values())))
     calls, memory = {}, {}
     for name, settings in configs.items():
         print(f"compiling a training step of {name} ...", flush=True)

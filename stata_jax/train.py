@@ -34,7 +34,7 @@ def train(settings: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
       ConfigError: If the config is impossible, or the folder holds a run of another config.
     """
     config.check(settings)
-    compilation.prepare(cpu_devices=settings.train.cpu_devices, cpu_threads=settings.train.cpu_threads)
+    build.processor(settings)
     build.check_devices(settings, parts=("train", "eval"))
     if not reuse.has_checkpoints(workdir):  # a resumed run no longer needs the weights that it started from
         reuse.check_start(settings)
