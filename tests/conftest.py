@@ -1,5 +1,7 @@
 """Settings of every test: strict dtype promotion, the CPU, one compilation cache, reproducible examples."""
 
+import gc
+import importlib.metadata
 import os
 import pathlib
 import tempfile
@@ -11,9 +13,12 @@ import pytest
 os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
-# Programs of tests run for a moment and compile for long: with less optimisation of machine code in two thirds of the
-# time. A flag of the user wins; parity tests compile as users do.
-os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=1 {os.environ.get('XLA_FLAGS', '')}".strip()
+# Programs of tests run for a moment and compile for long: plain machine code is made in a third of the time. Flags of
+# the user win; tests of bits compile as users do. A flag that a version of JAX does not know would end the process.
+_QUICK = ["--xla_backend_optimization_level=0"]
+if importlib.metadata.version("jax").startswith("0.10."):
+    _QUICK.append("--xla_cpu_use_fusion_emitters=false")
+os.environ["XLA_FLAGS"] = " ".join([*_QUICK, os.environ.get("XLA_FLAGS", "")]).strip()
 
 # No deadline: the first example of a test compiles. The same examples each time: a failure repeats.
 hypothesis.settings.register_profile("stata_jax", deadline=None, derandomize=True, database=None)
@@ -26,6 +31,12 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = pathlib.Path(tempfile.gettempdir()) / "stata_jax_compiled" if cache is None else cache.mkdir("jax")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Has the garbage collector leave alone what has been imported, and come less often: tracing makes many objects."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(scope="session")

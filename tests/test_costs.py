@@ -36,7 +36,8 @@ def listen(event, duration, **_):
 jax.monitoring.register_event_duration_secs_listener(listen)
 small = ["train_examples=32", "test_examples=8"]
 code = main.main(["--config=configs/digits.py", "--workdir=" + sys.argv[1], "--config.train.epochs=" + sys.argv[2],
-    "--config.train.batch_size=8", "--config.eval.batch_size=8", "--config.model.dim=16"]
+    "--config.train.batch_size=8", "--config.eval.batch_size=8", "--config.model.dim=16",
+    "--config.model.depth=1", "--config.sparsity.prune_at=0"]
     + ["--config.data." + each for each in small])
 print("programs", len(names), "exit", code)
 """

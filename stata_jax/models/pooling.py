@@ -8,6 +8,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from stata_jax.spiking.hardware import by_hardware
+
 _NOWHERE = 9  # beyond the nine places of a window
 
 
@@ -45,7 +47,7 @@ def _pool(x: jax.Array, lean: bool) -> tuple[jax.Array, jax.Array]:
         best, place = jax.lax.map(lambda image: halve(image[None]), x)
         return best[:, 0], place[:, 0]
 
-    return jax.lax.platform_dependent(x, cpu=by_image, default=halve)
+    return by_hardware(x, cpu=by_image, default=halve)
 
 
 def _windows(x: jax.Array, *, stride: int) -> tuple[jax.Array, jax.Array]:
@@ -68,7 +70,7 @@ def _backward(lean: bool, place: jax.Array, gradient: jax.Array) -> tuple[jax.Ar
         # In a loop of its own, for else a processor's compiler repeats this in each sum that reads it.
         return jax.lax.map(lambda one: _received(one[0][None], one[1][None])[0], (place, gradient))
 
-    return (jax.lax.platform_dependent(place, gradient, cpu=by_image, default=_received),)
+    return (by_hardware(place, gradient, cpu=by_image, default=_received),)
 
 
 def _received(place: jax.Array, gradient: jax.Array) -> jax.Array:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from stata_jax.models import winograd
 from stata_jax.spiking.bytes import later, restore
+from stata_jax.spiking.hardware import by_hardware
 from stata_jax.spiking.pieces import largest_divisor
 
 # Pixels whose share of a convolution's weight gradient is summed at once, in whole images, at least one: few enough for
@@ -97,6 +98,7 @@ def convolve(x: jax.Array, weight: jax.Array, lean: bool = False) -> jax.Array:
 def _convolution(x: jax.Array, weight: jax.Array) -> jax.Array:
     if not winograd.pays(x.shape, weight):
         return _plain(x, weight)
+    # The compiler chooses, so that whoever reads the program finds the plain form in it; to trace that costs nothing.
     return jax.lax.platform_dependent(x, weight, cpu=winograd.convolve, default=_plain)
 
 
@@ -113,7 +115,7 @@ def _convolve_backward(lean: bool, kept: Kept, gradient: jax.Array) -> Kept:
     """`dX` is a convolution of `dY` with the weight turned round; `dW[i, j] = sum_pixels X[+i-1, +j-1]^T dY`."""
     x, weight = kept
     on_cpu = winograd.weight_gradient if winograd.pays(x.shape, weight) else weight_gradient_in_pieces
-    weight_gradient = jax.lax.platform_dependent(x, gradient, cpu=on_cpu, default=_derived)
+    weight_gradient = by_hardware(x, gradient, cpu=on_cpu, default=_derived)
     weight = later(weight, after=weight_gradient)
     return _convolution(gradient, jnp.flip(weight, (0, 1)).swapaxes(2, 3)), weight_gradient
 

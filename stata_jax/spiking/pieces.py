@@ -13,6 +13,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from stata_jax.spiking.hardware import by_hardware
+
 # Values of one array in a piece: the arrays of a piece, in float32, fit the caches of one core. Arrays whose first and
 # last axes alone hold more stay whole.
 PIECE = 262144
@@ -62,7 +64,7 @@ def by_pieces(function: Callable[..., Any], *arrays: jax.Array, elsewhere: Calla
 
         return _loop(function, arrays, start=functools.partial(_room, beside=arrays[0]), take=put, replace=True)
 
-    return jax.lax.platform_dependent(*arrays, cpu=in_pieces, default=elsewhere or function)
+    return by_hardware(*arrays, cpu=in_pieces, default=elsewhere or function)
 
 
 def sum_over_pieces(function: Callable[..., Any], *arrays: jax.Array) -> Any:
@@ -82,7 +84,7 @@ def sum_over_pieces(function: Callable[..., Any], *arrays: jax.Array) -> Any:
 
         return _loop(function, arrays, start=_zeros, take=add)
 
-    return jax.lax.platform_dependent(*arrays, cpu=in_pieces, default=function)
+    return by_hardware(*arrays, cpu=in_pieces, default=function)
 
 
 def map_and_sum_pieces(scan: Callable[..., Any], *arrays: jax.Array) -> Any:
@@ -107,7 +109,7 @@ def map_and_sum_pieces(scan: Callable[..., Any], *arrays: jax.Array) -> Any:
 
         return _loop(functools.partial(scan, unroll=1), arrays, start=start, take=take, replace=True)
 
-    return jax.lax.platform_dependent(*arrays, cpu=in_pieces, default=_unrolled(scan))
+    return by_hardware(*arrays, cpu=in_pieces, default=_unrolled(scan))
 
 
 def _loop(

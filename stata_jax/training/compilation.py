@@ -1,5 +1,6 @@
 """Compiling once: the persistent cache, and what the compiler says of a step."""
 
+import gc
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -50,6 +51,7 @@ def prepare(*, cpu_devices: int = 1, cpu_threads: int = 0) -> None:
       cpu_threads: With how many threads each, see `split_processor`.
     """
     keep_memory()
+    gc.freeze()  # what has been imported stays; tracing makes many objects, and each collection would go through it
     split_processor(cpu_devices, threads=cpu_threads)
     if jax.config.values["jax_compilation_cache_dir"] is None:
         folder = pathlib.Path.home() / ".cache" / "stata_jax"

@@ -11,6 +11,7 @@ from stata_jax.models.fire import normalize_and_fire
 from stata_jax.models.normalize import normalize
 from stata_jax.models.pooling import max_pool
 from stata_jax.models.products import convolve
+from stata_jax.spiking import hardware
 from stata_jax.spiking.lif import Neuron, lif
 from stata_jax.spiking.plif import plif
 
@@ -47,10 +48,15 @@ def test_forms_agree(name, monkeypatch):
     processor = both()
     taken = []
 
-    def accelerator(*arrays, cpu, default):
-        taken.append(cpu)
+    def accelerator():
+        taken.append(True)
+        return "gpu"
+
+    def chosen(*arrays, cpu, default):
+        taken.append(True)
         return default(*arrays)
 
-    monkeypatch.setattr(jax.lax, "platform_dependent", accelerator)
+    monkeypatch.setattr(hardware, "platform", accelerator)
+    monkeypatch.setattr(jax.lax, "platform_dependent", chosen)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), both(), processor)
     assert taken

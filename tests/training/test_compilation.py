@@ -1,5 +1,6 @@
 """Tests of stata_jax.training.compilation."""
 
+import as_users
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,9 +26,9 @@ def test_what_runs_once_gives_the_same_numbers():
     def draw(key):
         return jax.random.truncated_normal(key, -2.0, 2.0, (100,)), jnp.sum(jnp.sqrt(jax.random.uniform(key, (7, 9))))
 
-    plain, once = (jitted(draw)(jax.random.key(3)) for jitted in (jax.jit, compilation.jit_once))
+    plain, once = (jitted(draw)(jax.random.key(3)) for jitted in (as_users.jit, compilation.jit_once))
     jax.tree.map(np.testing.assert_array_equal, once, plain)
-    inside = jax.jit(compilation.jit_once(draw))(jax.random.key(3))
+    inside = as_users.jit(compilation.jit_once(draw))(jax.random.key(3))
     jax.tree.map(np.testing.assert_array_equal, inside, plain)
 
 
