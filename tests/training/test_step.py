@@ -214,10 +214,11 @@ def test_micro_batches_of_a_spiking_network():
 
 
 @pytest.mark.parametrize("family", ["spikingformer", "spikformer", "sdt"])
-@pytest.mark.parametrize(("pooling", "recompute"), [("1100", False), ("0011", True)])
-def test_lean_training_is_the_same_training(family, pooling, recompute):
+@pytest.mark.parametrize(("pooling", "depth", "recompute"), [("1100", 1, False), ("0011", 2, True)])
+def test_lean_training_is_the_same_training(family, pooling, depth, recompute):
     changes = {"model.dim": 16, "model.timesteps": 2, "data.image_size": 16, "model.family": family}
-    settings = apply_overrides(digits.get_config(), changes | {"model.pooling": pooling})
+    changes |= {"model.pooling": pooling, "model.depth": depth, "sparsity.prune_at": tuple(range(depth))}
+    settings = apply_overrides(digits.get_config(), changes)
     images = jnp.asarray(np.random.default_rng(0).random((4, 16, 16, 1)), jnp.float32)
     examples = shard({"image": images, "label": jnp.arange(4, dtype=jnp.int32)})
     optimizer, _ = build.optimizer(settings, steps_per_epoch=10)
