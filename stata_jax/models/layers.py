@@ -20,6 +20,9 @@ Weights = tuple[jax.Array, ...]  # kernel, and perhaps bias
 Product = Callable[[jax.Array, Weights], jax.Array]
 Seen = dict[str, Any]  # named intermediate values that a module returns beside its output
 
+# Of a product that is worth computing again to save memory, the most values that one of its own is a sum of.
+CHEAP = 1024
+
 # torch's default for convolutions: uniform within +-1/sqrt(fan_in).
 torch_uniform: Initializer = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 # timm's truncated normal cuts at +-2, a hundred standard deviations away, so it is a plain normal.
@@ -155,7 +158,8 @@ class ProductNorm(nn.Module):
       dtype: Type of the product.
       axis_name: Name of the device axis over which statistics are taken, or None.
       lean: Whether the input, which must be spikes or sums of few, is kept in bytes.
-      recompute: Whether, lean as well, the backward pass computes a product again that is no narrower than its input.
+      recompute: Whether, lean as well, the backward pass computes a product again that is no narrower than its input
+        and cheap for its size: each value a sum of at most `CHEAP`.
     """
 
     features: int
@@ -184,7 +188,8 @@ class ProductNorm(nn.Module):
     def fire(self, x: jax.Array, neuron: LIF, *, train: bool) -> tuple[jax.Array, jax.Array]:
         """Maps (T, ..., C) to the spikes (T, ..., features) that follow, and their firing rate."""
         x, weights, norm = self._parts(x)
-        recompute = self.lean and self.recompute and self.features >= x.shape[-1]
+        cheap = x.shape[-1] <= self.features and math.prod(self.window) * x.shape[-1] <= CHEAP
+        recompute = self.lean and self.recompute and cheap
         if train and recompute and not neuron.learn_tau:
             return norm.fire_product(self.product(), x, weights, neuron)
         return norm.fire(self.product()(x, weights), neuron, train=train)

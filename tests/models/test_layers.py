@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from stata_jax.models import layers
 from stata_jax.models.layers import (
     LIF,
     BatchNorm,
@@ -203,3 +204,31 @@ def test_initial_values_are_those_of_torch():
     weights = np.asarray(normal_002(KEY, (100, 100)))
     np.testing.assert_allclose(weights.std(), 0.02, rtol=0.03)
     assert abs(weights.mean()) < 1e-3
+
+
+@pytest.mark.parametrize(("features", "recompute", "products"), [(8, True, 4), (8, False, 3), (7, True, 3)])
+def test_a_product_no_narrower_than_its_input_is_computed_again(features, recompute, products):
+    assert count_products(LinearNorm(features, lean=True, recompute=recompute)) == products
+
+
+@pytest.mark.parametrize(("most", "products"), [(8, 4), (7, 3)])
+def test_an_expensive_product_is_not_computed_again(most, products, monkeypatch):
+    monkeypatch.setattr(layers, "CHEAP", most)
+    assert count_products(LinearNorm(8, lean=True, recompute=True)) == products
+
+
+def count_products(layer):
+    """Products in the program of a layer with neurons, of 8 inputs, and its gradients: three, and one if it repeats."""
+    x = jnp.ones((2, 3, 8))
+
+    def fire(module, x):
+        return module.fire(x, LIF(parent=None), train=True)[0]
+
+    variables = layer.init(KEY, x, train=True)
+
+    def loss(params, x):
+        spikes, _ = layer.apply({**variables, "params": params}, x, method=fire, mutable=["batch_stats"])
+        return spikes.sum()
+
+    program = jax.make_jaxpr(jax.grad(loss, argnums=(0, 1)))(variables["params"], x)
+    return str(program).count("dot_general[")
