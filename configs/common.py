@@ -146,8 +146,8 @@ def get_config() -> ConfigDict:
     # Keep spikes in bytes for the backward pass: the same gradients with less memory.
     train.lean = True
     # With `lean`: compute those products again in the backward pass whose result is no narrower than their input, which
-    # neurons follow, and each value of which is a sum of 1024 at most. The same gradients with much less memory, in a
-    # seventh more time.
+    # neurons follow, and each value of which is a sum of 1024 at most. The same gradients with much less memory, in
+    # about a tenth more time.
     train.recompute = False
     # On a processor: as how many devices it works, each on its share of the batch. 1: one device that divides its
     # products among its threads. The devices draw random numbers of their own, so another number is another

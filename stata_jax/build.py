@@ -34,7 +34,9 @@ def placement(config: ConfigDict) -> tuple[tuple[int, ...], tuple[int, ...], tup
 
 
 def processor(config: ConfigDict) -> None:
-    """Prepares this process for what `train` of a config says of the processor, before its first array.
+    """Has this process use as many devices and threads of the processor as `train` says, and keep memory and programs.
+
+    Call it before the first array.
 
     Args:
       config: A checked config.

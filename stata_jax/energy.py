@@ -52,7 +52,7 @@ def measure(
     from stata_jax.training import compilation
     from stata_jax.training.state import time_major
 
-    compilation.prepare(cpu_threads=settings.train.cpu_threads)
+    compilation.prepare(cpu_threads=settings.train.cpu_threads)  # it works on one device, whatever the config says
     source, model = build.source(settings), build.model(settings)
     as_input = jax.jit(build.model_input(settings))
     images = jax.eval_shape(time_major, jax.ShapeDtypeStruct((1, *build.image_shape(settings)), jnp.float32))

@@ -19,9 +19,7 @@ Initializer = Callable[..., jax.Array]
 Weights = tuple[jax.Array, ...]  # kernel, and perhaps bias
 Product = Callable[[jax.Array, Weights], jax.Array]
 Seen = dict[str, Any]  # named intermediate values that a module returns beside its output
-
-# Of a product that is worth computing again to save memory, the most values that one of its own is a sum of.
-CHEAP = 1024
+CHEAP = 1024  # a product is computed again, to save memory, only if each value is a sum of no more terms
 
 # torch's default for convolutions: uniform within +-1/sqrt(fan_in).
 torch_uniform: Initializer = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -158,8 +156,7 @@ class ProductNorm(nn.Module):
       dtype: Type of the product.
       axis_name: Name of the device axis over which statistics are taken, or None.
       lean: Whether the input, which must be spikes or sums of few, is kept in bytes.
-      recompute: Whether, lean as well, the backward pass computes a product again that is no narrower than its input
-        and cheap for its size: each value a sum of at most `CHEAP`.
+      recompute: Whether, lean as well, the backward pass computes cheap products again that are no narrower than x.
     """
 
     features: int
@@ -189,8 +186,7 @@ class ProductNorm(nn.Module):
         """Maps (T, ..., C) to the spikes (T, ..., features) that follow, and their firing rate."""
         x, weights, norm = self._parts(x)
         cheap = x.shape[-1] <= self.features and math.prod(self.window) * x.shape[-1] <= CHEAP
-        recompute = self.lean and self.recompute and cheap
-        if train and recompute and not neuron.learn_tau:
+        if train and self.lean and self.recompute and cheap and not neuron.learn_tau:
             return norm.fire_product(self.product(), x, weights, neuron)
         return norm.fire(self.product()(x, weights), neuron, train=train)
 
@@ -270,7 +266,7 @@ class Parts:
       dtype: Type of convolutions and products.
       axis_name: Name of the device axis over which statistics are taken, or None.
       lean: Whether spikes are kept in bytes for the backward pass.
-      recompute: Whether, lean as well, the backward pass computes products again that are no narrower than their input.
+      recompute: Whether, lean as well, the backward pass computes cheap products again that are no narrower than x.
     """
 
     tau: float

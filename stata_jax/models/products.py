@@ -98,7 +98,7 @@ def convolve(x: jax.Array, weight: jax.Array, lean: bool = False) -> jax.Array:
 def _convolution(x: jax.Array, weight: jax.Array) -> jax.Array:
     if not winograd.pays(x.shape, weight):
         return _plain(x, weight)
-    # The compiler chooses, so that whoever reads the program finds the plain form in it; to trace that costs nothing.
+    # The compiler chooses, so that whoever reads the program finds the plain form in it; it is little to trace.
     return jax.lax.platform_dependent(x, weight, cpu=winograd.convolve, default=_plain)
 
 

@@ -58,7 +58,7 @@ class SpikingTransformer(nn.Module):
       dtype: Type of convolutions and products; neurons and statistics are float32.
       axis_name: Name of the device axis over which statistics are taken, or None.
       lean: Whether training keeps spikes in bytes for the backward pass.
-      recompute: Whether, lean as well, the backward pass computes products again that are no narrower than their input.
+      recompute: Whether, lean as well, the backward pass computes cheap products again that are no narrower than x.
     """
 
     num_classes: int

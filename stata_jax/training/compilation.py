@@ -1,5 +1,6 @@
 """Compiling once: the persistent cache, and what the compiler says of a step."""
 
+import functools
 import gc
 import pathlib
 from collections.abc import Callable
@@ -51,12 +52,19 @@ def prepare(*, cpu_devices: int = 1, cpu_threads: int = 0) -> None:
       cpu_threads: With how many threads each, see `split_processor`.
     """
     keep_memory()
-    gc.freeze()  # what has been imported stays; tracing makes many objects, and each collection would go through it
+    _leave_imports_alone()
     split_processor(cpu_devices, threads=cpu_threads)
     if jax.config.values["jax_compilation_cache_dir"] is None:
         folder = pathlib.Path.home() / ".cache" / "stata_jax"
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@functools.cache  # once a process: what becomes garbage later must be found
+def _leave_imports_alone() -> None:
+    """Has the garbage collector pass over what has been imported; tracing makes many objects, and so it comes often."""
+    gc.collect()
+    gc.freeze()
 
 
 def peak_bytes(compiled: jax.stages.Compiled) -> int | None:
