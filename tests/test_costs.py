@@ -1,6 +1,6 @@
 """What the main programs cost, against committed figures: operations, memory and the number of programs.
 
-Operations and memory are those of users' programs, for less optimisation of machine code changes neither.
+Less optimisation of machine code, as in tests, changes operations and memory by less than a thousandth.
 The figures are ceilings, with some room; another version of the compiler has other figures, and so more room.
 `JAX_PLATFORMS=cpu python tests/test_costs.py` measures them anew and writes `costs.json` beside this file.
 """

@@ -215,8 +215,9 @@ def test_a_run_from_before_a_key_existed_goes_on(finished, tmp_path, capsys):
 def test_a_run_with_every_option_of_the_recipes_resumes(tmp_path, monkeypatch, capsys):
     """Stopped in the middle of the second epoch: the same state, averages and metrics as without a stop."""
     options = {"optimizer": "lamb", "grad_clip": 1.0, "accumulate": 2, "ema_decay": 0.9, "cooldown_epochs": 1}
-    flags = [f"--config.train.{key}={value}" for key, value in options.items()]
-    flags += ["--config.train.schedule_by=epoch", "--config.model.depth=1", "--config.sparsity.prune_at=0"]
+    options |= {"schedule_by": "epoch"}
+    changes = {f"train.{key}": value for key, value in options.items()}
+    flags = sweep_grids.flags(changes | {"model.depth": 1, "sparsity.prune_at": (0,)})
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert run(whole, *flags) == 0
     assert "(averaged weights)" in capsys.readouterr().err

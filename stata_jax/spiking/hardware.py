@@ -10,8 +10,8 @@ def by_hardware(*arrays: jax.Array, cpu: Callable[..., Any], default: Callable[.
     """Applies the form that suits the hardware on which JAX works.
 
     Unlike `jax.lax.platform_dependent`, which leaves the choice to the compiler, it never traces the other form: that
-    would be a third of the time in which a model gets ready. A program that is traced here for other hardware is right,
-    but in the wrong form.
+    would be a fifth of the time in which a model is traced and lowered. A program that is traced here for other
+    hardware is right, but in the wrong form.
 
     Args:
       *arrays: What the form takes.

@@ -55,8 +55,7 @@ class Fixture:
             lean=lean,
         )
         self.variables = self.group("state")
-        # Some in the machine code that users run, the others in what is compiled sooner; spikes and bounds are
-        # the same.
+        # Some in the machine code that users run, the others in what is compiled sooner, with the same bounds.
         as_used = path.stem == "spikingformer_cifar10" if lean else path.stem.endswith("_cifar10")
         self.jit = as_users.jit if as_used else jax.jit
         images = np.moveaxis(self.arrays["input"], -3, -1)

@@ -226,6 +226,9 @@ def test_lean_training_is_the_same_training(family, pooling, depth, recompute):
     results = []
     for lean in (False, True):
         settings = apply_overrides(settings, {"train.lean": lean, "train.recompute": lean and recompute})
+        create = functools.partial(create_state, build.model(settings), optimizer, images)
+        own = jax.eval_shape(create, key=jax.random.key(0))
+        assert jax.tree.map(jnp.shape, own) == jax.tree.map(jnp.shape, state)  # so of the same values
         step = on_all_devices(build.step(settings, optimizer, steps_per_epoch=10))
         results.append(step(replicate(state), examples, jax.random.key(1)))
     (plain, plain_metrics), (lean, lean_metrics) = results
