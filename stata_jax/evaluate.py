@@ -38,6 +38,7 @@ def evaluate(
 
     from stata_jax import build
     from stata_jax.training import parallel
+    from stata_jax.training.compilation import compile_when_called
     from stata_jax.training.evaluation import evaluate as count_hits
     from stata_jax.training.state import time_major
 
@@ -48,7 +49,7 @@ def evaluate(
     wanted = jax.eval_shape(lambda x: build.model(settings).init(jax.random.key(0), time_major(x)), images)
     variables, at = reuse.read_variables(workdir, step=step)
     check_fit(variables, wanted)
-    mapped = parallel.on_all_devices(build.test_step(settings))
+    mapped = compile_when_called(parallel.on_all_devices(build.test_step(settings)))
     batches = (source.test_batch(i) for i in range(source.test_steps))
     accuracy = count_hits(mapped, parallel.replicate(variables), batches, key=jax.random.key(settings.seed))
     return accuracy | {"step": at}

@@ -79,7 +79,7 @@ class _Run:
         self.train_step = parallel.on_all_devices(
             build.step(settings, self.optimizer, steps_per_epoch=self.source.steps_per_epoch), donate=(0,)
         )
-        self.test_step = parallel.on_all_devices(build.test_step(settings))
+        self.test_step = compilation.compile_when_called(parallel.on_all_devices(build.test_step(settings)))
         self.averaged = settings.train.ema_decay > 0
 
     def fresh_state(self) -> TrainState:

@@ -1,12 +1,9 @@
 """Programs in the machine code that users run: `conftest.py` has most tests compile with less optimisation."""
 
 import functools
-import os
 
 import jax
 
-_OPTIONS: dict[str, int | bool] = {"xla_backend_optimization_level": 3}
-if "xla_cpu_use_fusion_emitters=false" in os.environ.get("XLA_FLAGS", ""):
-    _OPTIONS["xla_cpu_use_fusion_emitters"] = True
+from stata_jax.training.compilation import _CPU_OPTIONS, _known
 
-jit = functools.partial(jax.jit, compiler_options=_OPTIONS)
+jit = functools.partial(jax.jit, compiler_options=_known({"xla_backend_optimization_level": 3} | _CPU_OPTIONS))

@@ -39,3 +39,39 @@ def test_other_systems_are_left_alone(monkeypatch):
 
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not memory.keep_memory()
+
+
+HOLES = """
+import ctypes, resource
+from stata_jax.training.memory import close_holes, keep_memory
+kept = keep_memory()
+library = ctypes.CDLL(None)
+library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+library.free.argtypes = [ctypes.c_void_p]
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+sizes = [2000 + 997 * i % 60000 for i in range(4000)]
+blocks = [library.malloc(size) for size in sizes]
+for block, size in zip(blocks, sizes):
+    ctypes.memset(block, 1, size)
+for block in blocks[::2]:
+    library.free(block)
+before = resident()
+taken, less = close_holes(), before - resident()
+again = close_holes()
+beyond = all(library.malloc(size) > max(blocks) for size in sizes[::2])
+whole = all(ctypes.string_at(block, size) == bytes([1]) * size for block, size in zip(blocks[1::2], sizes[1::2]))
+print(kept, sum(sizes[::2]), taken, less, again, beyond, whole)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library of Linux")
+def test_closed_holes_hold_no_memory_and_are_not_used_again():
+    done = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)
+    kept, freed, taken, less, again, beyond, whole = (eval(word) for word in done.stdout.split())
+    if not kept:
+        pytest.skip("another C library than glibc")
+    assert 0.9 * freed < taken
+    assert 0.5 * freed < less  # whole pages without an address that marks a block
+    assert again < 0.01 * taken
+    assert beyond and whole
