@@ -13,14 +13,16 @@ from stata_jax.training.memory import close_holes, keep_memory
 
 # On a processor, operations in the order that needs the least memory. The usual order, for running many at once, holds
 # on to a third more, and these programs are one long chain. Without the newer way to write fused loops a training step
-# takes 4 to 10 % less time, and without the costly passes it takes as long and is compiled sooner.
+# takes 4 to 10 % less time, and without the costly passes it takes as long and is compiled sooner. These go before
+# the same flags of `XLA_FLAGS`.
 _CPU_OPTIONS: dict[str, str | bool] = {
     "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
     "xla_cpu_use_fusion_emitters": False,
     "xla_llvm_disable_expensive_passes": True,
 }
 
-# For programs that run once: the same numbers from slower code, compiled in a third of the time.
+# For programs that run once: the same numbers from slower code, compiled in a third of the time. The newer fused loops
+# take long to compile, here too.
 _ONCE: dict[str, str | bool | int] = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
 
 
@@ -36,7 +38,16 @@ def jit_once(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def compile_program(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
-    """Compiles a program with the options that suit training steps, where the compiler knows them."""
+    """Compiles a program with the options that suit training steps, where the compiler knows them.
+
+    On a processor the heap has no holes afterwards, see `close_holes`.
+
+    Args:
+      lowered: The program.
+
+    Returns:
+      The compiled program.
+    """
     if jax.default_backend() != "cpu":
         return lowered.compile()
     compiled = lowered.compile(_known(_CPU_OPTIONS))
@@ -56,13 +67,13 @@ def compile_when_called(mapped: Any) -> Callable[..., Any]:
     return call
 
 
-def _known(options: Mapping[str, str | bool | int]) -> dict[str, str | bool | int]:
+def _known(options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the options that this compiler has."""
     return {name: value for name, value in options.items() if _knows(name, value)}
 
 
 @functools.cache
-def _knows(name: str, value: str | bool | int) -> bool:
+def _knows(name: str, value: Any) -> bool:
     try:
         jax.jit(lambda: 0).lower().compile({name: value})
     except jax.errors.JaxRuntimeError as error:

@@ -3,7 +3,7 @@
 import ctypes
 import sys
 
-# A hole smaller than this costs glibc little, since it keeps lists of each size of these.
+# glibc keeps a list for each size below this, so that smaller holes cost little.
 _SMALL = 1 << 10
 
 # Names of glibc's `mallopt`, from its malloc.h.
@@ -15,7 +15,7 @@ def keep_memory() -> bool:
 
     A step on a CPU allocates its temporaries anew each time. By default glibc returns so large a block to the system
     at once, and the next step pays for a page fault on every 4 kB of it: a quarter of the step's time. Kept, it pays
-    once. The price is that the process holds on to the most that it has ever needed.
+    once. The price is that the process holds on to the most that it has ever needed, until `close_holes`.
 
     Call it before JAX is imported: heaps that its threads have already made stay. It does nothing with other
     C libraries. All of the process allocates so from then on, also what runs on the host beside an accelerator.
@@ -34,25 +34,28 @@ def close_holes() -> int:
     """Takes the holes in the heap out of use, and gives their memory back to the system.
 
     What compiles a training step leaves tens of thousands of free blocks of all sizes between what it keeps, and glibc
-    walks along lists of these for every block that it hands out from then on: a third to a half of the steps of a small
-    network. So all holes are allocated, never to be freed; having been given back before, they hold no memory but
-    addresses alone. What is needed next comes from the end of the heap.
+    walks along lists of these for every block that it hands out from then on: up to a third of the steps of a small
+    network. So all holes are allocated, never to be freed; their whole pages have been given back before, and what is
+    lost is addresses, which count where these are limited (`ulimit -v`). What is needed next comes from the end of the
+    heap, and pays for its pages anew.
 
-    Call it after something large has been compiled. It does nothing with other C libraries.
+    Call it after `keep_memory`, when something large has been compiled. It does nothing with other C libraries, and
+    with glibc before 2.33.
 
     Returns:
       How many bytes of addresses were taken out of use.
     """
     library = _c_library()
-    if not all(hasattr(library, name) for name in ("malloc_trim", "mallinfo2", "sbrk")):
+    if library is None or not all(hasattr(library, name) for name in ("malloc_trim", "mallinfo2", "sbrk")):
         return 0
     library.malloc.restype = library.sbrk.restype = ctypes.c_void_p
     library.malloc.argtypes, library.free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p]
-    library.sbrk.argtypes = [ctypes.c_ssize_t]
+    library.malloc_trim.argtypes, library.sbrk.argtypes = [ctypes.c_size_t], [ctypes.c_ssize_t]
     library.mallinfo2.restype = _HeapInfo
     library.malloc_trim(0)
+    end = library.sbrk(0)  # first: other threads may add to the heap meanwhile, and what is new is no hole
     heap: _HeapInfo = library.mallinfo2()
-    end = library.sbrk(0) - heap.keepcost  # what is free behind it is no hole
+    end -= heap.keepcost
     size, taken = 1 << 26, 0
     while size >= _SMALL and taken < heap.fordblks:
         block = library.malloc(size)
@@ -67,17 +70,15 @@ def close_holes() -> int:
 class _HeapInfo(ctypes.Structure):
     """glibc's `struct mallinfo2`: here for free bytes in all, `fordblks`, and at the end of the heap, `keepcost`."""
 
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
-    ]
+    _names = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
+    _fields_ = tuple((name, ctypes.c_size_t) for name in _names)
 
 
 def _c_library() -> ctypes.CDLL | None:
-    """The C library of a Linux process, None on other systems."""
+    """The C library by its name, so that an allocator that replaces its own is left alone; None on other systems."""
     if not sys.platform.startswith("linux"):
         return None
     try:
-        return ctypes.CDLL(None)
+        return ctypes.CDLL("libc.so.6")
     except OSError:
         return None

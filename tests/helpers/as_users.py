@@ -1,9 +1,14 @@
-"""Programs in the machine code that users run: `conftest.py` has most tests compile with less optimisation."""
+"""Training and evaluation steps in the machine code that users run; most tests compile with less optimisation."""
 
-import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 
-from stata_jax.training.compilation import _CPU_OPTIONS, _known
+from stata_jax.training import compilation
 
-jit = functools.partial(jax.jit, compiler_options=_known({"xla_backend_optimization_level": 3} | _CPU_OPTIONS))
+
+def jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`jax.jit` with the options of `compile_program`."""
+    options = {"xla_backend_optimization_level": 3} | compilation._CPU_OPTIONS
+    return jax.jit(function, compiler_options=compilation._known(options))
