@@ -69,13 +69,16 @@ def compile_when_called(mapped: Any) -> Callable[..., Any]:
 
 def _known(options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the options that this compiler has."""
-    return {name: value for name, value in options.items() if _knows(name, value)}
+    items = tuple(options.items())
+    if _knows(items):  # as a rule: one program to compile
+        return dict(items)
+    return {name: value for name, value in items if _knows(((name, value),))}
 
 
 @functools.cache
-def _knows(name: str, value: Any) -> bool:
+def _knows(options: tuple[tuple[str, Any], ...]) -> bool:
     try:
-        jax.jit(lambda: 0).lower().compile({name: value})
+        jax.jit(lambda: 0).lower().compile(dict(options))
     except jax.errors.JaxRuntimeError as error:
         if "compile option" not in str(error):
             raise
