@@ -21,14 +21,13 @@ _CPU_OPTIONS: dict[str, str | bool] = {
     "xla_llvm_disable_expensive_passes": True,
 }
 
-# For programs that run once: the same numbers from slower code, compiled in a third of the time. The newer fused loops
-# take long to compile, here too.
-_ONCE: dict[str, str | bool | int] = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
+# For programs that run once: the same numbers from slower code, compiled in a third of the time.
+_ONCE: dict[str, str | bool | int] = {"xla_backend_optimization_level": 1}
 
 
 def jit_once(function: Callable[..., Any]) -> Callable[..., Any]:
     """`jax.jit` for a function that is called once, so that compiling it is what takes the time."""
-    compiled = jax.jit(function, compiler_options=_known(_ONCE) if jax.default_backend() == "cpu" else None)
+    compiled = jax.jit(function, compiler_options=_ONCE if jax.default_backend() == "cpu" else None)
 
     def call(*args: Any) -> Any:
         traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args))
