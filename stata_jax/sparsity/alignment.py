@@ -1,5 +1,6 @@
 """The dual alignment of attention maps: better maps teach worse ones (Eqs. 10-11)."""
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -113,7 +114,15 @@ def better_teaches_worse(maps: jax.Array, *, kind: str) -> jax.Array:
 
 
 def intra_alignment(
-    q: jax.Array, k: jax.Array, *, heads: int, scale: float, over_time: bool, over_heads: bool, kind: str
+    q: jax.Array,
+    k: jax.Array,
+    *,
+    heads: int,
+    scale: float,
+    over_time: bool,
+    over_heads: bool,
+    kind: str,
+    lean: bool = False,
 ) -> jax.Array:
     """Alignment within a layer: over timesteps (maps averaged over heads) plus over heads (averaged over time).
 
@@ -127,6 +136,7 @@ def intra_alignment(
       over_time: Whether better timesteps teach worse ones.
       over_heads: Whether better heads teach worse ones.
       kind: The distance.
+      lean: Whether queries and keys are kept in bytes for the gradient.
 
     Returns:
       The layer's term of `L_intra`, a scalar, float32.
@@ -134,10 +144,10 @@ def intra_alignment(
     Source: STATA, Eq. 10.
     """
     loss = jnp.zeros((), jnp.float32)
-    if over_time:
-        loss += better_teaches_worse(head_mean_map(q, k, heads=heads, scale=scale), kind=kind)
-    if over_heads:
-        loss += better_teaches_worse(time_mean_map(q, k, heads=heads, scale=scale), kind=kind)
+    for mean_map, used in ((head_mean_map, over_time), (time_mean_map, over_heads)):
+        if used:
+            maps = keeping_bytes(functools.partial(mean_map, heads=heads, scale=scale), lean=lean)(q, k)
+            loss += better_teaches_worse(maps, kind=kind)
     return loss
 
 
@@ -168,8 +178,10 @@ def match_tokens(x: jax.Array, *, tokens: int, match: str, index: jax.Array | No
         return x if index is None else gather_tokens(x, index)
     if x.shape[2] == tokens:
         return x
-    shape = (*x.shape[:2], tokens, x.shape[3])
-    return jax.image.resize(x.astype(jnp.float32), shape, "bilinear", antialias=False)
+    # As a product for each timestep and image, which needs no transpose of `x`, nor of its gradient.
+    unit = jnp.eye(x.shape[2], dtype=jnp.float32)
+    resize = jax.image.resize(unit, (tokens, x.shape[2]), "bilinear", antialias=False)
+    return jnp.broadcast_to(resize, (*x.shape[:2], *resize.shape)) @ x.astype(jnp.float32)
 
 
 def inter_alignment(
@@ -202,15 +214,19 @@ def inter_alignment(
     Source: STATA, Eq. 11.
     """
     pairs = [(i, j) for i in at for j in at if i < j]
+    students: dict[tuple[int, int, int], jax.Array] = {}  # a map that learns from several is resized once
 
     def term(i: int, j: int) -> jax.Array:
-        (q, k), index = spikes[j], surviving[i, j]
+        (q, k), index = spikes[j], None if match == "interpolate" else surviving[i, j]
+        tokens = q.shape[2]
 
         def shallow_map(*spikes: jax.Array) -> jax.Array:
-            matched = (match_tokens(x, tokens=q.shape[2], match=match, index=index) for x in spikes)
+            matched = (match_tokens(x, tokens=tokens, match=match, index=index) for x in spikes)
             return attention_map(*matched, heads=heads, scale=scale)
 
-        teacher = attention_map(q, k, heads=heads, scale=scale)
-        return distance(keeping_bytes(shallow_map, lean=lean)(*spikes[i]), teacher, kind=kind)
+        student = (i, tokens, id(index))
+        if student not in students:
+            students[student] = keeping_bytes(shallow_map, lean=lean)(*spikes[i])
+        return distance(students[student], attention_map(q, k, heads=heads, scale=scale), kind=kind)
 
     return sum((term(i, j) for i, j in pairs), jnp.zeros((), jnp.float32)) / max(len(pairs), 1)
