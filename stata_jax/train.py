@@ -16,7 +16,7 @@ from stata_jax.training.checkpoint import CheckpointError, Checkpoints
 from stata_jax.training.evaluation import evaluate
 from stata_jax.training.metrics import MetricsWriter, write_json
 from stata_jax.training.progress import Progress
-from stata_jax.training.state import TrainState, count_parameters, create_state, weights
+from stata_jax.training.state import TrainState, count_parameters, start_state, weights
 
 
 def train(settings: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
@@ -43,13 +43,11 @@ def train(settings: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     run = _Run(settings)
     checkpoints = Checkpoints(workdir / "checkpoints", keep=settings.checkpoint.keep)
     try:
-        fresh = run.fresh_state()
-        restored = checkpoints.restore(fresh)
-        if restored is None and settings.init_from:
-            fresh = reuse.start_from(fresh, settings)
-        state, record = restored or (fresh, {"compile": {}})
-        report.describe(settings, run.source, parameters=count_parameters(state.params))
-        start = int(state.step)
+        state, record = checkpoints.restore(run.shapes) or (None, {"compile": {}})
+        start = 0 if state is None else int(state.step)
+        if state is None and settings.init_from:
+            state = reuse.start_from(run.fresh(), settings)
+        report.describe(settings, run.source, parameters=count_parameters(run.shapes.params))
         if start == run.total_steps:
             print(f"this run is finished ({start} steps): evaluating its last checkpoint")
         elif start:
@@ -81,12 +79,14 @@ class _Run:
         )
         self.test_step = compilation.compile_when_called(parallel.on_all_devices(build.test_step(settings)))
         self.averaged = settings.train.ema_decay > 0
-
-    def fresh_state(self) -> TrainState:
-        """The state before the first step."""
-        images = jax.ShapeDtypeStruct((1, *build.image_shape(self.settings)), jnp.float32)
-        key = jax.random.fold_in(self.key, 2**31)  # away from the keys that the steps fold in
-        return create_state(build.model(self.settings), self.optimizer, images, key=key, ema=self.averaged)
+        # The state before the first step, which is made beside what follows: its shapes, and a call that waits for it.
+        self.shapes, self.fresh = start_state(
+            build.model(settings),
+            self.optimizer,
+            jax.ShapeDtypeStruct((1, *build.image_shape(settings)), jnp.float32),
+            key=jax.random.fold_in(self.key, 2**31),  # away from the keys that the steps fold in
+            ema=self.averaged,
+        )
 
     def test(self, state: TrainState) -> dict[str, float]:
         """Accuracy on the whole test set, with the averaged weights where there are any."""
@@ -94,11 +94,12 @@ class _Run:
         batches = (self.source.test_batch(i) for i in range(self.source.test_steps))
         return evaluate(self.test_step, variables, batches, key=self.key)
 
-    def compile(self, state: TrainState, batch: Any, progress: Progress) -> tuple[Any, dict[str, Any]]:
+    def compile(self, batch: Any, progress: Progress) -> tuple[Any, dict[str, Any]]:
         """Compiles the training step ahead of its first call, which is on that batch."""
         progress.note("compiling the training step (once; the next start finds it in the cache) ...")
         begin = time.perf_counter()
-        compiled = compilation.compile_program(self.train_step.lower(state, batch, self.key))
+        lowered = self.train_step.lower(parallel.replicated_shapes(self.shapes), batch, self.key)
+        compiled = compilation.compile_program(lowered)
         facts = {"compile_s": time.perf_counter() - begin, "peak_bytes": compilation.peak_bytes(compiled)}
         each = " on each device" if jax.local_device_count() > 1 else ""
         memory = "" if facts["peak_bytes"] is None else f", which needs {facts['peak_bytes'] / 1e6:.0f} MB{each}"
@@ -106,19 +107,26 @@ class _Run:
         return compiled, facts
 
     def fit(
-        self, state: TrainState, record: dict[str, Any], checkpoints: Checkpoints, writer: MetricsWriter
+        self, state: TrainState | None, record: dict[str, Any], checkpoints: Checkpoints, writer: MetricsWriter
     ) -> tuple[TrainState, dict[str, Any], dict[str, float]]:
-        """Trains from `state` to the last step; returns the last state, the record saved with it and its accuracy."""
-        start, per_epoch = int(state.step), self.source.steps_per_epoch
-        if start == self.total_steps:
+        """Trains to the last step; returns the last state, the record saved with it and its accuracy.
+
+        Args:
+          state: Where to go on from; None for the fresh state.
+          record: What to save beside it.
+          checkpoints: Where to.
+          writer: Gets the metrics.
+        """
+        start, per_epoch = 0 if state is None else int(state.step), self.source.steps_per_epoch
+        if state is not None and start == self.total_steps:
             return state, record, self.test(state)
         log_every, save_every = self.settings.train.log_every, self.settings.checkpoint.every_steps
         test_every = self.settings.eval.every_epochs * per_epoch
-        state = parallel.replicate(state)
         accuracy: dict[str, float] | None = None
         with Progress(self.total_steps, start_step=start) as progress:
             first = self._train_batch(start)  # once: a source that reads ahead would begin anew
-            step_fn, record["compile"] = self.compile(state, first, progress)
+            step_fn, record["compile"] = self.compile(first, progress)
+            state = parallel.replicate(self.fresh() if state is None else state)
             window = _Window()
             for step in range(start + 1, self.total_steps + 1):
                 batch = first if step == start + 1 else self._train_batch(step - 1)

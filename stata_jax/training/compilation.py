@@ -1,5 +1,6 @@
 """Compiling once: the persistent cache, and what the compiler says of a step."""
 
+import concurrent.futures
 import functools
 import gc
 import pathlib
@@ -34,6 +35,25 @@ def jit_once(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*args) if traced else compiled(*args)  # a part of another program has no options of its own
 
     return call
+
+
+def start_once(function: Callable[..., Any], *args: Any) -> tuple[Any, Callable[[], Any]]:
+    """Calls a function as `jit_once` does, in a thread: what follows here goes on while it is compiled.
+
+    Args:
+      function: As for `jax.jit`.
+      *args: Its arguments.
+
+    Returns:
+      The shapes and types of what it returns, and a call that waits for that.
+    """
+    traced = jax.jit(function).trace(*args)
+    lowered = traced.lower()
+    options = _ONCE if jax.default_backend() == "cpu" else None
+    with_thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+    running = with_thread.submit(lambda: lowered.compile(options)(*args))
+    with_thread.shutdown(wait=False)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), traced.out_info), running.result
 
 
 def compile_program(lowered: jax.stages.Lowered) -> jax.stages.Compiled:

@@ -30,6 +30,12 @@ def replicate(tree: Any) -> Any:
     return jax_utils.replicate(tree, axis_name=AXIS)
 
 
+def replicated_shapes(tree: Any) -> Any:
+    """Shapes and types of `replicate(tree)`, for arrays or for shapes and types."""
+    devices = jax.local_device_count()
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((devices, *x.shape), x.dtype), tree)
+
+
 def first_copy(tree: Any) -> Any:
     """The first device's copy of replicated arrays."""
     return jax_utils.unreplicate(tree)

@@ -1,5 +1,6 @@
 """Everything that a training run carries from step to step."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from stata_jax.training.compilation import jit_once
+from stata_jax.training.compilation import jit_once, start_once
 
 
 @flax.struct.dataclass
@@ -61,15 +62,43 @@ def create_state(
     Returns:
       A fresh state.
     """
+    result: TrainState = jit_once(_init(model, optimizer, images, ema=ema))(key)
+    return result
 
+
+def start_state(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    images: jax.ShapeDtypeStruct,
+    *,
+    key: jax.Array,
+    ema: bool = False,
+) -> tuple[TrainState, Callable[[], TrainState]]:
+    """Begins to make the state before the first step, in a thread.
+
+    Args:
+      model: As the others, see `create_state`.
+      optimizer: Likewise.
+      images: Likewise.
+      key: Likewise.
+      ema: Likewise.
+
+    Returns:
+      The shapes and types of a fresh state, and a call that waits for it.
+    """
+    return start_once(_init(model, optimizer, images, ema=ema), key)
+
+
+def _init(
+    model: nn.Module, optimizer: optax.GradientTransformation, images: jax.ShapeDtypeStruct, *, ema: bool
+) -> Callable[[jax.Array], TrainState]:
     def init(key: jax.Array) -> TrainState:
         variables = model.init(key, time_major(jnp.zeros((1, *images.shape[1:]), images.dtype)))
         kept = {name: variables[name] for name in ("params", "batch_stats")}
         opt_state = optimizer.init(kept["params"])
         return TrainState(jnp.zeros((), jnp.int32), **kept, opt_state=opt_state, ema=kept if ema else None)
 
-    result: TrainState = jit_once(init)(key)
-    return result
+    return init
 
 
 def count_parameters(params: Any) -> int:

@@ -14,7 +14,7 @@ from stata_jax.data.augment import smooth_one_hot
 from stata_jax.models.spikingformer import Spikingformer
 from stata_jax.sparsity.coverage import coverage_sums
 from stata_jax.training.losses import stata_loss
-from stata_jax.training.parallel import AXIS, first_copy, on_all_devices, replicate, shard
+from stata_jax.training.parallel import AXIS, first_copy, on_all_devices, replicate, replicated_shapes, shard
 from stata_jax.training.state import create_state
 from stata_jax.training.step import eval_step, train_step
 
@@ -52,8 +52,10 @@ def step_once():
     train = functools.partial(train_step, model=mapped, optimizer=optimizer, objective=objective, **options)
     cover = functools.partial(coverage_sums, size=8, grid=4, patch=4)
     test = functools.partial(eval_step, model=mapped, prepare=lambda images: images, axis_name=AXIS, cover=cover)
+    everywhere = replicate(state)
+    assert jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), everywhere) == replicated_shapes(state)
     state, metrics = on_all_devices(train, donate=(0,))(
-        replicate(state), shard({"image": images, "label": labels}), jax.random.key(1)
+        everywhere, shard({"image": images, "label": labels}), jax.random.key(1)
     )
     mask = np.arange(8) < 7
     corner = random.integers(0, 8, (8, 2)).astype(np.int32)
