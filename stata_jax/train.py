@@ -16,7 +16,7 @@ from stata_jax.training.checkpoint import CheckpointError, Checkpoints
 from stata_jax.training.evaluation import evaluate
 from stata_jax.training.metrics import MetricsWriter, write_json
 from stata_jax.training.progress import Progress
-from stata_jax.training.state import TrainState, count_parameters, start_state, weights
+from stata_jax.training.state import TrainState, count_parameters, state_once, weights
 
 
 def train(settings: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
@@ -43,11 +43,13 @@ def train(settings: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     run = _Run(settings)
     checkpoints = Checkpoints(workdir / "checkpoints", keep=settings.checkpoint.keep)
     try:
-        state, record = checkpoints.restore(run.shapes) or (None, {"compile": {}})
+        state, record = checkpoints.restore(run.fresh.shapes) or (None, {"compile": {}})
         start = 0 if state is None else int(state.step)
+        if state is None:
+            run.fresh.start()
         if state is None and settings.init_from:
-            state = reuse.start_from(run.fresh(), settings)
-        report.describe(settings, run.source, parameters=count_parameters(run.shapes.params))
+            state = reuse.start_from(run.fresh.take(), settings)
+        report.describe(settings, run.source, parameters=count_parameters(run.fresh.shapes.params))
         if start == run.total_steps:
             print(f"this run is finished ({start} steps): evaluating its last checkpoint")
         elif start:
@@ -79,8 +81,7 @@ class _Run:
         )
         self.test_step = compilation.compile_when_called(parallel.on_all_devices(build.test_step(settings)))
         self.averaged = settings.train.ema_decay > 0
-        # The state before the first step, which is made beside what follows: its shapes, and a call that waits for it.
-        self.shapes, self.fresh = start_state(
+        self.fresh = state_once(  # the state before the first step
             build.model(settings),
             self.optimizer,
             jax.ShapeDtypeStruct((1, *build.image_shape(settings)), jnp.float32),
@@ -98,7 +99,8 @@ class _Run:
         """Compiles the training step ahead of its first call, which is on that batch."""
         progress.note("compiling the training step (once; the next start finds it in the cache) ...")
         begin = time.perf_counter()
-        lowered = self.train_step.lower(parallel.replicated_shapes(self.shapes), batch, self.key)
+        lowered = self.train_step.lower(parallel.replicated_shapes(self.fresh.shapes), batch, self.key)
+        self.fresh.settle()  # what compiling it leaves in the heap is then cleared away with the rest
         compiled = compilation.compile_program(lowered)
         facts = {"compile_s": time.perf_counter() - begin, "peak_bytes": compilation.peak_bytes(compiled)}
         each = " on each device" if jax.local_device_count() > 1 else ""
@@ -126,7 +128,7 @@ class _Run:
         with Progress(self.total_steps, start_step=start) as progress:
             first = self._train_batch(start)  # once: a source that reads ahead would begin anew
             step_fn, record["compile"] = self.compile(first, progress)
-            state = parallel.replicate(self.fresh() if state is None else state)
+            state = parallel.replicate(self.fresh.take() if state is None else state)
             window = _Window()
             for step in range(start + 1, self.total_steps + 1):
                 batch = first if step == start + 1 else self._train_batch(step - 1)

@@ -1,6 +1,5 @@
 """The dual alignment of attention maps: better maps teach worse ones (Eqs. 10-11)."""
 
-import functools
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -114,15 +113,7 @@ def better_teaches_worse(maps: jax.Array, *, kind: str) -> jax.Array:
 
 
 def intra_alignment(
-    q: jax.Array,
-    k: jax.Array,
-    *,
-    heads: int,
-    scale: float,
-    over_time: bool,
-    over_heads: bool,
-    kind: str,
-    lean: bool = False,
+    q: jax.Array, k: jax.Array, *, heads: int, scale: float, over_time: bool, over_heads: bool, kind: str
 ) -> jax.Array:
     """Alignment within a layer: over timesteps (maps averaged over heads) plus over heads (averaged over time).
 
@@ -136,7 +127,6 @@ def intra_alignment(
       over_time: Whether better timesteps teach worse ones.
       over_heads: Whether better heads teach worse ones.
       kind: The distance.
-      lean: Whether queries and keys are kept in bytes for the gradient.
 
     Returns:
       The layer's term of `L_intra`, a scalar, float32.
@@ -144,10 +134,10 @@ def intra_alignment(
     Source: STATA, Eq. 10.
     """
     loss = jnp.zeros((), jnp.float32)
-    for mean_map, used in ((head_mean_map, over_time), (time_mean_map, over_heads)):
-        if used:
-            maps = keeping_bytes(functools.partial(mean_map, heads=heads, scale=scale), lean=lean)(q, k)
-            loss += better_teaches_worse(maps, kind=kind)
+    if over_time:
+        loss += better_teaches_worse(head_mean_map(q, k, heads=heads, scale=scale), kind=kind)
+    if over_heads:
+        loss += better_teaches_worse(time_mean_map(q, k, heads=heads, scale=scale), kind=kind)
     return loss
 
 
@@ -181,7 +171,8 @@ def match_tokens(x: jax.Array, *, tokens: int, match: str, index: jax.Array | No
     # As a product for each timestep and image, which needs no transpose of `x`, nor of its gradient.
     unit = jnp.eye(x.shape[2], dtype=jnp.float32)
     resize = jax.image.resize(unit, (tokens, x.shape[2]), "bilinear", antialias=False)
-    return jnp.broadcast_to(resize, (*x.shape[:2], *resize.shape)) @ x.astype(jnp.float32)
+    resize = jnp.broadcast_to(resize, (*x.shape[:2], *resize.shape))
+    return jnp.matmul(resize, x.astype(jnp.float32), precision=jax.lax.Precision.HIGHEST)
 
 
 def inter_alignment(

@@ -79,7 +79,8 @@ class Checkpoints:
         Raises:
           CheckpointError: If checkpoints exist and none can be read.
         """
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _parts(template))
+        here = _here()
+        abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), _parts(template))
         wanted = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), record=ocp.args.JsonRestore())
         found = self._read(wanted, None)
         if found is None:
@@ -103,9 +104,7 @@ class Checkpoints:
         Raises:
           CheckpointError: If checkpoints exist and none can be read.
         """
-        # On one device, wherever and on however many the run was.
-        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        found = self._read(ocp.args.Composite(state=ocp.args.StandardRestore(fallback_sharding=here)), step)
+        found = self._read(ocp.args.Composite(state=ocp.args.StandardRestore(fallback_sharding=_here())), step)
         if found is None:
             return None
         return weights(TrainState(**found[0]["state"])), found[1]
@@ -131,6 +130,11 @@ class Checkpoints:
         """Waits for a save in the background, then closes."""
         self.wait()
         self._manager.close()
+
+
+def _here() -> jax.sharding.Sharding:
+    """One device of this process, wherever and on however many the run was that saved."""
+    return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
 
 def _parts(state: TrainState) -> dict[str, Any]:

@@ -37,23 +37,39 @@ def jit_once(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def start_once(function: Callable[..., Any], *args: Any) -> tuple[Any, Callable[[], Any]]:
-    """Calls a function as `jit_once` does, in a thread: what follows here goes on while it is compiled.
+class Once:
+    """A call as of `jit_once`, compiled and run in a thread: what follows goes on beside it.
 
-    Args:
-      function: As for `jax.jit`.
-      *args: Its arguments.
-
-    Returns:
-      The shapes and types of what it returns, and a call that waits for that.
+    Attributes:
+      shapes: The shapes and types of what the function returns.
     """
-    traced = jax.jit(function).trace(*args)
-    lowered = traced.lower()
-    options = _ONCE if jax.default_backend() == "cpu" else None
-    with_thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
-    running = with_thread.submit(lambda: lowered.compile(options)(*args))
-    with_thread.shutdown(wait=False)
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), traced.out_info), running.result
+
+    def __init__(self, function: Callable[..., Any], *args: Any) -> None:
+        """Traces the function; nothing is compiled yet."""
+        traced = jax.jit(function).trace(*args)
+        self.shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), traced.out_info)
+        self._lowered, self._args = traced.lower(), args
+        self._running: concurrent.futures.Future[Any] | None = None
+
+    def start(self) -> None:
+        """Begins to compile it, and to run it then."""
+        options = _ONCE if jax.default_backend() == "cpu" else None
+        executor = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+        self._running = executor.submit(lambda: self._lowered.compile(options)(*self._args))
+        executor.shutdown(wait=False)
+
+    def settle(self) -> None:
+        """Waits until it is done, if it has been started; raises what went wrong."""
+        if self._running is not None:
+            self._running.result()
+
+    def take(self) -> Any:
+        """What the function returned, once; starts and waits as needed."""
+        if self._running is None:
+            self.start()
+        running, self._running = self._running, None
+        assert running is not None
+        return running.result()
 
 
 def compile_program(lowered: jax.stages.Lowered) -> jax.stages.Compiled:

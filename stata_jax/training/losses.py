@@ -11,6 +11,7 @@ import optax
 from stata_jax.models.encoder import surviving_tokens
 from stata_jax.sparsity.alignment import inter_alignment, intra_alignment
 from stata_jax.sparsity.select import gather_tokens
+from stata_jax.spiking.bytes import keeping_bytes
 
 CLASSIFICATION = ("cross_entropy", "tet")
 
@@ -95,8 +96,8 @@ def stata_loss(
         terms["tet"] = tet_loss(aux["step_logits"], targets, means=tet_means, lamb=tet_lambda)
     intra = inter = jnp.zeros((), jnp.float32)
     if alpha and intra_at:
-        settings: dict[str, Any] = {"over_time": intra_time, "over_heads": intra_heads, "kind": distance, "lean": lean}
-        of_layer = functools.partial(intra_alignment, heads=heads, scale=scale, **settings)
+        settings: dict[str, Any] = {"over_time": intra_time, "over_heads": intra_heads, "kind": distance}
+        of_layer = keeping_bytes(functools.partial(intra_alignment, heads=heads, scale=scale, **settings), lean=lean)
         intra = sum((of_layer(*_spikes(aux, l)) for l in intra_at), intra) / len(intra_at)
     if beta:
         surviving = {(i, j): surviving_tokens(aux["kept"], i, j) for i in inter_at for j in inter_at if i < j}

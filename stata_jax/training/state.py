@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from stata_jax.training.compilation import jit_once, start_once
+from stata_jax.training.compilation import Once, jit_once
 
 
 @flax.struct.dataclass
@@ -66,27 +66,20 @@ def create_state(
     return result
 
 
-def start_state(
+def state_once(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
     images: jax.ShapeDtypeStruct,
     *,
     key: jax.Array,
     ema: bool = False,
-) -> tuple[TrainState, Callable[[], TrainState]]:
-    """Begins to make the state before the first step, in a thread.
-
-    Args:
-      model: As the others, see `create_state`.
-      optimizer: Likewise.
-      images: Likewise.
-      key: Likewise.
-      ema: Likewise.
+) -> Once:
+    """`create_state` as a call that can be started in a thread; its arguments are the same.
 
     Returns:
-      The shapes and types of a fresh state, and a call that waits for it.
+      The call, not yet started.
     """
-    return start_once(_init(model, optimizer, images, ema=ema), key)
+    return Once(_init(model, optimizer, images, ema=ema), key)
 
 
 def _init(

@@ -254,6 +254,28 @@ def test_inter_alignment_averages_over_pairs(match, lean):
     assert all(np.any(x) for x in gradient[0])
 
 
+@pytest.mark.parametrize("match", ["interpolate", "gather"])
+def test_two_teachers_of_one_size_count_each(match):
+    """Of the same tokens, and of others: in `gather` they then see other rows of the shallow map."""
+    given = {layer: jax.tree.map(jnp.asarray, spikes(n, seed=layer)) for layer, n in [(0, N), (2, 3), (5, 3)]}
+    same, other = jnp.asarray(surviving(3)), jnp.asarray(surviving(3, seed=1))
+    assert np.any(same != other)
+    options = dict(heads=HEADS, scale=SCALE, match=match, kind="mse")
+
+    def loss(x, indices, at):
+        return inter_alignment({layer: x if layer == 0 else given[layer] for layer in at}, indices, at=at, **options)
+
+    value_and_grad = jax.value_and_grad(loss)
+    for second in (same, other):
+        indices = {(0, 2): same, (0, 5): second, (2, 5): None}
+        all_three = value_and_grad(given[0], indices, (0, 2, 5))
+        pairs = [value_and_grad(given[0], indices, at) for at in [(0, 2), (0, 5)]]
+        between = loss(None, indices, (2, 5))
+        mean = jax.tree.map(lambda a, b: (a + b) / 3, *pairs)
+        np.testing.assert_allclose(all_three[0], mean[0] + between / 3, rtol=1e-5)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-8), all_three[1], mean[1])
+
+
 @pytest.mark.parametrize("at", [(), (3,)])
 def test_inter_alignment_needs_two_layers(at):
     given = {3: jax.tree.map(jnp.asarray, spikes(N, 0))}

@@ -88,6 +88,17 @@ def test_a_state_without_averages_has_no_entry_for_them(opened, tmp_path):
     assert {key.split("'")[1] for key in kept} == {"step", "params", "batch_stats", "opt_state"}
 
 
+def test_a_run_goes_on_on_another_kind_of_device(opened, tmp_path):
+    save(opened, {1: 0.9})
+    path = tmp_path / "checkpoints" / "1" / "state" / "_sharding"
+    here = str(jax.local_devices()[0])
+    assert here in path.read_text()
+    path.write_text(path.read_text().replace(here, "cuda:0"))
+    restored, _ = opened.restore(jax.eval_shape(lambda: state(0)))
+    np.testing.assert_array_equal(restored.params["w"], 1.0)
+    assert restored.params["w"].devices() == {jax.local_devices()[0]}
+
+
 def test_nothing_to_restore(opened):
     assert opened.restore(state(0)) is None
 

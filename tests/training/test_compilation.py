@@ -36,29 +36,36 @@ def test_what_runs_once_gives_the_same_numbers():
     jax.tree.map(np.testing.assert_array_equal, inside, plain)
 
 
-def test_what_is_started_once_goes_on_beside_what_follows(monkeypatch):
-    may_run = threading.Event()
+def test_a_call_that_is_started_goes_on_beside_what_follows(monkeypatch):
+    may_run, real = threading.Event(), jax.stages.Lowered.compile
 
     def compiles(lowered, options):
         assert may_run.wait(60)
         return real(lowered, options)
 
-    real = jax.stages.Lowered.compile
     monkeypatch.setattr(jax.stages.Lowered, "compile", compiles)
-    shapes, wait = compilation.start_once(lambda x: {"twice": 2 * x}, jnp.ones((2, 3)))
-    assert shapes == {"twice": jax.ShapeDtypeStruct((2, 3), jnp.float32)}
+    once = compilation.Once(lambda x: {"twice": 2 * x}, jnp.ones((2, 3)))
+    assert once.shapes == {"twice": jax.ShapeDtypeStruct((2, 3), jnp.float32)}
+    once.start()
     may_run.set()
-    assert wait()["twice"].tolist() == [[2.0] * 3] * 2
+    once.settle()
+    monkeypatch.undo()
+    assert once.take()["twice"].tolist() == [[2.0] * 3] * 2
+    once.settle()  # nothing to wait for
+    assert once.take()["twice"].tolist() == [[2.0] * 3] * 2  # started by itself
 
 
-def test_an_error_of_what_is_started_once_comes_to_whoever_waits(monkeypatch):
+def test_an_error_of_a_call_in_a_thread_comes_to_whoever_waits(monkeypatch):
     def compiles(lowered, options):
         raise jax.errors.JaxRuntimeError("out of memory")
 
     monkeypatch.setattr(jax.stages.Lowered, "compile", compiles)
-    _, wait = compilation.start_once(lambda: jnp.ones(3))
-    with pytest.raises(jax.errors.JaxRuntimeError, match="out of memory"):
-        wait()
+    once = compilation.Once(lambda: jnp.ones(3))
+    once.settle()
+    once.start()
+    for wait in (once.settle, once.take):
+        with pytest.raises(jax.errors.JaxRuntimeError, match="out of memory"):
+            wait()
 
 
 def test_other_errors_of_the_compiler_pass(monkeypatch):

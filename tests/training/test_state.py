@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from stata_jax.training.state import count_parameters, create_state, start_state, time_major, weights
+from stata_jax.training.state import count_parameters, create_state, state_once, time_major, weights
 
 
 class Product(nn.Module):
@@ -34,11 +34,12 @@ def test_recordings_are_batch_first_and_the_model_sees_them_time_first():
 @pytest.mark.parametrize("ema", [False, True])
 def test_a_state_made_in_a_thread_is_the_same(ema):
     recordings = jax.ShapeDtypeStruct((7, 5, 2, 3, 2), jnp.float32)
-    shapes, wait = start_state(Product(), optax.adam(0.1), recordings, key=jax.random.key(0), ema=ema)
+    once = state_once(Product(), optax.adam(0.1), recordings, key=jax.random.key(0), ema=ema)
     state = create_state(Product(), optax.adam(0.1), recordings, key=jax.random.key(0), ema=ema)
-    jax.tree.map(np.testing.assert_array_equal, wait(), state)
-    assert shapes == jax.eval_shape(lambda: state)
-    assert count_parameters(shapes.params) == count_parameters(state.params)
+    assert once.shapes == jax.eval_shape(lambda: state)
+    assert count_parameters(once.shapes.params) == count_parameters(state.params)
+    once.start()
+    jax.tree.map(np.testing.assert_array_equal, once.take(), state)
 
 
 def test_images_stay_as_they_are():
