@@ -16,7 +16,7 @@ from stata_jax.training.checkpoint import CheckpointError, Checkpoints
 from stata_jax.training.evaluation import evaluate
 from stata_jax.training.metrics import MetricsWriter, write_json
 from stata_jax.training.progress import Progress
-from stata_jax.training.state import TrainState, count_parameters, state_once, weights
+from stata_jax.training.state import TrainState, count_parameters, initializer, weights
 
 
 def train(settings: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
@@ -45,10 +45,10 @@ def train(settings: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     try:
         state, record = checkpoints.restore(run.fresh.shapes) or (None, {"compile": {}})
         start = 0 if state is None else int(state.step)
-        if state is None:
-            run.fresh.start()
         if state is None and settings.init_from:
             state = reuse.start_from(run.fresh.take(), settings)
+        elif state is None:
+            run.fresh.start()
         report.describe(settings, run.source, parameters=count_parameters(run.fresh.shapes.params))
         if start == run.total_steps:
             print(f"this run is finished ({start} steps): evaluating its last checkpoint")
@@ -81,13 +81,10 @@ class _Run:
         )
         self.test_step = compilation.compile_when_called(parallel.on_all_devices(build.test_step(settings)))
         self.averaged = settings.train.ema_decay > 0
-        self.fresh = state_once(  # the state before the first step
-            build.model(settings),
-            self.optimizer,
-            jax.ShapeDtypeStruct((1, *build.image_shape(settings)), jnp.float32),
-            key=jax.random.fold_in(self.key, 2**31),  # away from the keys that the steps fold in
-            ema=self.averaged,
-        )
+        # The state before the first step; its key is away from those that the steps fold in.
+        images = jax.ShapeDtypeStruct((1, *build.image_shape(settings)), jnp.float32)
+        fresh = initializer(build.model(settings), self.optimizer, images, ema=self.averaged)
+        self.fresh = compilation.Once(fresh, jax.random.fold_in(self.key, 2**31))
 
     def test(self, state: TrainState) -> dict[str, float]:
         """Accuracy on the whole test set, with the averaged weights where there are any."""

@@ -28,17 +28,18 @@ _ONCE: dict[str, str | bool | int] = {"xla_backend_optimization_level": 1}
 
 def jit_once(function: Callable[..., Any]) -> Callable[..., Any]:
     """`jax.jit` for a function that is called once, so that compiling it is what takes the time."""
-    compiled = jax.jit(function, compiler_options=_ONCE if jax.default_backend() == "cpu" else None)
 
     def call(*args: Any) -> Any:
         traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args))
-        return function(*args) if traced else compiled(*args)  # a part of another program has no options of its own
+        return (
+            function(*args) if traced else Once(function, *args).take()
+        )  # a part of another program is compiled there
 
     return call
 
 
 class Once:
-    """A call as of `jit_once`, compiled and run in a thread: what follows goes on beside it.
+    """A call of a function, compiled for that alone and run in a thread: what follows goes on beside it.
 
     Attributes:
       shapes: The shapes and types of what the function returns.
@@ -46,17 +47,18 @@ class Once:
 
     def __init__(self, function: Callable[..., Any], *args: Any) -> None:
         """Traces the function; nothing is compiled yet."""
-        traced = jax.jit(function).trace(*args)
-        self.shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), traced.out_info)
-        self._lowered, self._args = traced.lower(), args
+        self._traced, self._args = jax.jit(function).trace(*args), args
+        self.shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), self._traced.out_info)
         self._running: concurrent.futures.Future[Any] | None = None
 
-    def start(self) -> None:
+    def start(self) -> concurrent.futures.Future[Any]:
         """Begins to compile it, and to run it then."""
         options = _ONCE if jax.default_backend() == "cpu" else None
+        lowered = self._traced.lower()
         executor = concurrent.futures.ThreadPoolExecutor(max_workers=1)
-        self._running = executor.submit(lambda: self._lowered.compile(options)(*self._args))
+        self._running = executor.submit(lambda: lowered.compile(options)(*self._args))
         executor.shutdown(wait=False)
+        return self._running
 
     def settle(self) -> None:
         """Waits until it is done, if it has been started; raises what went wrong."""
@@ -64,11 +66,8 @@ class Once:
             self._running.result()
 
     def take(self) -> Any:
-        """What the function returned, once; starts and waits as needed."""
-        if self._running is None:
-            self.start()
-        running, self._running = self._running, None
-        assert running is not None
+        """What the function returned, which is not held on to; starts and waits as needed."""
+        running, self._running = self._running or self.start(), None
         return running.result()
 
 

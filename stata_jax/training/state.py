@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from stata_jax.training.compilation import Once, jit_once
+from stata_jax.training.compilation import jit_once
 
 
 @flax.struct.dataclass
@@ -62,29 +62,15 @@ def create_state(
     Returns:
       A fresh state.
     """
-    result: TrainState = jit_once(_init(model, optimizer, images, ema=ema))(key)
+    result: TrainState = jit_once(initializer(model, optimizer, images, ema=ema))(key)
     return result
 
 
-def state_once(
-    model: nn.Module,
-    optimizer: optax.GradientTransformation,
-    images: jax.ShapeDtypeStruct,
-    *,
-    key: jax.Array,
-    ema: bool = False,
-) -> Once:
-    """`create_state` as a call that can be started in a thread; its arguments are the same.
-
-    Returns:
-      The call, not yet started.
-    """
-    return Once(_init(model, optimizer, images, ema=ema), key)
-
-
-def _init(
-    model: nn.Module, optimizer: optax.GradientTransformation, images: jax.ShapeDtypeStruct, *, ema: bool
+def initializer(
+    model: nn.Module, optimizer: optax.GradientTransformation, images: jax.ShapeDtypeStruct, *, ema: bool = False
 ) -> Callable[[jax.Array], TrainState]:
+    """What `create_state` calls, from the key to a fresh state; the arguments are the same."""
+
     def init(key: jax.Array) -> TrainState:
         variables = model.init(key, time_major(jnp.zeros((1, *images.shape[1:]), images.dtype)))
         kept = {name: variables[name] for name in ("params", "batch_stats")}

@@ -7,7 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from stata_jax.training.state import count_parameters, create_state, state_once, time_major, weights
+from stata_jax.training.compilation import Once
+from stata_jax.training.state import count_parameters, create_state, initializer, time_major, weights
 
 
 class Product(nn.Module):
@@ -34,7 +35,7 @@ def test_recordings_are_batch_first_and_the_model_sees_them_time_first():
 @pytest.mark.parametrize("ema", [False, True])
 def test_a_state_made_in_a_thread_is_the_same(ema):
     recordings = jax.ShapeDtypeStruct((7, 5, 2, 3, 2), jnp.float32)
-    once = state_once(Product(), optax.adam(0.1), recordings, key=jax.random.key(0), ema=ema)
+    once = Once(initializer(Product(), optax.adam(0.1), recordings, ema=ema), jax.random.key(0))
     state = create_state(Product(), optax.adam(0.1), recordings, key=jax.random.key(0), ema=ema)
     assert once.shapes == jax.eval_shape(lambda: state)
     assert count_parameters(once.shapes.params) == count_parameters(state.params)
