@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from stata_jax.models.fire import normalize_and_fire, product_and_fire
+from stata_jax.models.fire import Layer, normalize_and_fire, product_and_fire, repeat
 from stata_jax.models.normalize import apply_statistics, normalize
 from stata_jax.models.products import convolve, linear
 from stata_jax.spiking.lif import Neuron, lif_and_rate
@@ -19,7 +19,9 @@ Initializer = Callable[..., jax.Array]
 Weights = tuple[jax.Array, ...]  # kernel, and perhaps bias
 Product = Callable[[jax.Array, Weights], jax.Array]
 Seen = dict[str, Any]  # named intermediate values that a module returns beside its output
-CHEAP = 1024  # a product is computed again, to save memory, only if each value is a sum of no more terms
+# A product is computed again, to save memory, only if each value is a sum of no more terms than that; with so few as
+# in a convolution of images, always.
+CHEAP, NEXT_TO_NOTHING = 1024, 32
 
 # torch's default for convolutions: uniform within +-1/sqrt(fan_in).
 torch_uniform: Initializer = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -108,21 +110,22 @@ class BatchNorm(nn.Module):
         In training the current between the two is not kept for the backward pass.
         """
         if not train or neuron.learn_tau:
-            return neuron(self(x, train=train))
+            return neuron(repeat(self(x, train=train), self.repeats))
         return self._fire(normalize_and_fire, (x,), x.shape[-1], neuron)
 
     def fire_product(
-        self, product: Product, x: jax.Array, weights: Weights, neuron: LIF
+        self, product: Product, x: jax.Array, weights: Weights, neuron: LIF, *, in_bytes: bool
     ) -> tuple[jax.Array, jax.Array]:
         """`fire(product(x, weights))` in training, which keeps `x` alone for the backward pass."""
-        return self._fire(product_and_fire, (product, x, weights), weights[0].shape[-1], neuron)
+        return self._fire(product_and_fire, (product, x, weights), weights[0].shape[-1], neuron, in_bytes)
 
     def _fire(
-        self, function: Callable[..., Any], given: tuple[Any, ...], channels: int, neuron: LIF
+        self, function: Callable[..., Any], given: tuple[Any, ...], channels: int, neuron: LIF, *options: bool
     ) -> tuple[jax.Array, jax.Array]:
         scale, bias, running = self._variables(channels)
-        spikes, number, *statistics = function(*given, scale, bias, neuron.constants, self.epsilon, self._axis_name)
-        self._run(running, *statistics, count=spikes.size // channels)
+        layer = Layer(neuron.constants, self.epsilon, self._axis_name, self.repeats)
+        spikes, number, *statistics = function(*given, scale, bias, layer, *options)
+        self._run(running, *statistics, count=spikes.size // channels // self.repeats)
         return spikes, number / spikes.size
 
     @nn.compact
@@ -185,9 +188,10 @@ class ProductNorm(nn.Module):
     def fire(self, x: jax.Array, neuron: LIF, *, train: bool) -> tuple[jax.Array, jax.Array]:
         """Maps (T, ..., C) to the spikes (T, ..., features) that follow, and their firing rate."""
         x, weights, norm = self._parts(x)
-        cheap = x.shape[-1] <= self.features and math.prod(self.window) * x.shape[-1] <= CHEAP
-        if train and self.lean and self.recompute and cheap and not neuron.learn_tau:
-            return norm.fire_product(self.product(), x, weights, neuron)
+        most = CHEAP if self.lean and self.recompute else NEXT_TO_NOTHING
+        again = x.shape[-1] <= self.features and math.prod(self.window) * x.shape[-1] <= most
+        if train and again and not neuron.learn_tau:
+            return norm.fire_product(self.product(), x, weights, neuron, in_bytes=self.lean)
         return norm.fire(self.product()(x, weights), neuron, train=train)
 
     @nn.compact

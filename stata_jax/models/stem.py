@@ -26,24 +26,19 @@ class PatchEmbedding(nn.Module):
     pooling: str
 
     def convolve(self, x: jax.Array, i: int, *, train: bool) -> jax.Array:
-        """Convolution i and its normalisation; widths are D/8, D/4, D/2, D and D.
-
-        A static image, (1, B, H, W, C), is convolved once, and the result repeated over the timesteps.
-        """
-        if x.shape[0] > 1:
-            return self._conv(i)(x, train=train)
-        x = self._conv(i, repeats=self.timesteps)(x, train=train)
-        return jnp.broadcast_to(x, (self.timesteps, *x.shape[1:]))
+        """Convolution i and its normalisation; widths are D/8, D/4, D/2, D and D."""
+        return self._conv(x, i)(x, train=train)
 
     def fire(self, x: jax.Array, i: int, name: str, *, train: bool) -> tuple[jax.Array, jax.Array]:
-        """Convolution i, its normalisation and the neurons called by name; their spikes and firing rate."""
-        neuron = self.parts.lif(name)
-        if x.shape[0] > 1:
-            return self._conv(i).fire(x, neuron, train=train)
-        return neuron(self.convolve(x, i, train=train))
+        """Convolution i, its normalisation and the neurons called by name; their spikes and firing rate.
 
-    def _conv(self, i: int, *, repeats: int = 1) -> ConvNorm:
+        A static image, (1, B, H, W, C), is convolved once, and the result stands for all timesteps.
+        """
+        return self._conv(x, i).fire(x, self.parts.lif(name), train=train)
+
+    def _conv(self, x: jax.Array, i: int) -> ConvNorm:
         width = (self.dim // 8, self.dim // 4, self.dim // 2, self.dim, self.dim)[i]
+        repeats = self.timesteps if x.shape[0] == 1 else 1
         return self.parts.conv(width, f"conv{i}", repeats=repeats, of_images=i == 0)
 
     def pool(self, x: jax.Array, i: int, *, of_spikes: bool = True) -> jax.Array:

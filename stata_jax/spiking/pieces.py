@@ -41,7 +41,7 @@ def _unrolled(scan: Callable[..., Any]) -> Callable[..., Any]:
     def unrolled(*arrays: jax.Array) -> Any:
         # The barriers stop what reads the result from repeating the whole chain of timesteps.
         arrays = jax.lax.optimization_barrier(arrays)
-        return jax.lax.optimization_barrier(scan(*arrays, unroll=min(UNROLL, arrays[0].shape[0])))
+        return jax.lax.optimization_barrier(scan(*arrays, unroll=UNROLL))
 
     return unrolled
 
@@ -62,7 +62,7 @@ def by_pieces(function: Callable[..., Any], *arrays: jax.Array, elsewhere: Calla
         def put(results: Any, parts: Any, origin: list[jax.Array]) -> Any:
             return jax.tree.map(lambda x, part: jax.lax.dynamic_update_slice(x, part, origin), results, parts)
 
-        return _loop(function, arrays, start=functools.partial(_room, beside=arrays[0]), take=put, replace=True)
+        return _loop(function, arrays, start=functools.partial(_room, beside=arrays[0]), take=put, mapped=True)
 
     return by_hardware(*arrays, cpu=in_pieces, default=elsewhere or function)
 
@@ -93,7 +93,7 @@ def map_and_sum_pieces(scan: Callable[..., Any], *arrays: jax.Array) -> Any:
     Args:
       scan: Takes arrays of shape (T, ..., C) and the option `unroll`; returns an array of that shape, and sums over all
         axes but the last, or over all.
-      *arrays: All of one shape (T, ..., C).
+      *arrays: All of one shape (T, ..., C), but that of some, and of the result, T may be 1.
 
     Returns:
       What `scan` returns for the arrays.
@@ -107,7 +107,7 @@ def map_and_sum_pieces(scan: Callable[..., Any], *arrays: jax.Array) -> Any:
         def start(like: Any) -> Any:
             return _room(like[0], beside=arrays[0]), _zeros(like[1])
 
-        return _loop(functools.partial(scan, unroll=1), arrays, start=start, take=take, replace=True)
+        return _loop(functools.partial(scan, unroll=1), arrays, start=start, take=take, mapped=True)
 
     return by_hardware(*arrays, cpu=in_pieces, default=_unrolled(scan))
 
@@ -118,29 +118,31 @@ def _loop(
     *,
     start: Callable[[Any], Any],
     take: Callable[..., Any],
-    replace: bool = False,
+    mapped: bool = False,
 ) -> Any:
     """Applies a function piece by piece; `take(results, parts, origin)` puts its results into what `start` makes.
 
-    `start` takes what the function returns for whole arrays, as shapes and types. With `replace`, the first result
-    takes the place of the last of several arrays, where it is as large: each piece is read before it is overwritten.
+    `start` takes what the function returns for whole arrays, as shapes and types. If it is `mapped`, the first result
+    is an array like the others. It takes the place of the last of several, where it is as large: each piece is read
+    before it is overwritten.
     """
-    shape = arrays[0].shape
-    if math.prod(shape) == 0:
+    *others, last = arrays
+    if last.size == 0:
         return function(*arrays)
+    results, structure = jax.tree.flatten(start(jax.eval_shape(function, *arrays)))
+    timesteps = max(x.shape[0] for x in (*arrays, *results[:mapped]))
+    shape = (timesteps, *last.shape[1:])
     piece = piece_shape(shape)
     counts = [whole // part for whole, part in zip(shape, piece, strict=True)]
-    like = jax.eval_shape(function, *arrays)
-    *others, last = arrays
-    results, structure = jax.tree.flatten(start(like))
-    replace = replace and bool(others) and (results[0].shape, results[0].dtype) == (last.shape, last.dtype)
+    replace = mapped and bool(others) and (results[0].shape, results[0].dtype) == (last.shape, last.dtype)
     if replace:
         results[0] = last
 
     def one(i: jax.Array, results: Any) -> Any:
         origin = [index * part for index, part in zip(jnp.unravel_index(i, counts), piece, strict=True)]
         inputs = (*others, jax.tree.leaves(results)[0] if replace else last)
-        return take(results, function(*(jax.lax.dynamic_slice(x, origin, piece) for x in inputs)), origin)
+        parts = (jax.lax.dynamic_slice(x, origin, (x.shape[0], *piece[1:])) for x in inputs)
+        return take(results, function(*parts), origin)
 
     return jax.lax.fori_loop(0, math.prod(counts), one, jax.tree.unflatten(structure, results))
 

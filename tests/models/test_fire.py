@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.models.fire import normalize_and_fire, product_and_fire
+from stata_jax.models.fire import Layer, normalize_and_fire, product_and_fire
 from stata_jax.models.normalize import normalize
 from stata_jax.spiking import pieces
 from stata_jax.spiking.lif import Neuron, lif
@@ -46,7 +46,7 @@ def test_matches_the_two_functions(shape, piece, lean, monkeypatch):
     expected = both(lambda *given: one_by_one(*given, neuron), x, scale, bias, gradient)
     monkeypatch.setattr(pieces, "PIECE", piece)
     spikes, statistics, gradients = both(
-        lambda *given: normalize_and_fire(*given, neuron, EPSILON, None), x, scale, bias, gradient
+        lambda *given: normalize_and_fire(*given, Layer(neuron, EPSILON)), x, scale, bias, gradient
     )
     np.testing.assert_array_equal(spikes, expected[0])
     assert 0 < float(spikes.mean()) < 1
@@ -55,11 +55,37 @@ def test_matches_the_two_functions(shape, piece, lean, monkeypatch):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("piece", [4, 10**6])
+def test_one_timestep_that_stands_for_several(piece, monkeypatch):
+    neuron = Neuron(tau=1.5, threshold=0.8, reset=0.0, alpha=3.0, lean=True)
+    x, scale, bias, _ = inputs(1, 3, 6, 5)
+    gradient = inputs(4, 3, 6, 5)[-1]
+
+    def repeated(*given):
+        y, *statistics = normalize(*given, EPSILON, None)
+        spikes = lif(jnp.broadcast_to(y, (4, 3, 6, 5)), tau=neuron.tau, threshold=neuron.threshold, alpha=neuron.alpha)
+        return spikes, jnp.sum(spikes.astype(jnp.float32)), *statistics
+
+    expected = both(repeated, x, scale, bias, gradient)
+    monkeypatch.setattr(pieces, "PIECE", piece)
+    layer = Layer(neuron, EPSILON, repeats=4)
+    spikes, statistics, gradients = both(
+        lambda *given: normalize_and_fire(*given, layer), x, scale, bias, gradient
+    )
+    np.testing.assert_array_equal(spikes, expected[0])
+    assert 0 < float(spikes.mean()) < 1 and (spikes[0] != spikes[1]).any()
+    jax.tree.map(np.testing.assert_array_equal, statistics, expected[1])
+    for ours, theirs in zip(gradients, expected[2], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+    pull = jax.vjp(lambda *given: normalize_and_fire(*given, layer)[0], x, scale, bias)[1]
+    assert max(leaf.size for leaf in jax.tree.leaves(pull)) == x.size
+
+
 def test_types_are_those_of_the_product():
     x, scale, bias, gradient = inputs(2, 3, 4, dtype=jnp.bfloat16)
     neuron = Neuron(tau=2.0, threshold=1.0, reset=0.0, alpha=4.0, lean=True)
     spikes, statistics, gradients = both(
-        lambda *given: normalize_and_fire(*given, neuron, EPSILON, None), x, scale, bias, gradient
+        lambda *given: normalize_and_fire(*given, Layer(neuron, EPSILON)), x, scale, bias, gradient
     )
     assert spikes.dtype == gradients[0].dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in (*statistics, *gradients[1:])} == {jnp.dtype("float32")}
@@ -70,7 +96,7 @@ def test_gradient_over_devices_is_that_of_the_whole_batch():
     neuron = Neuron(tau=2.0, threshold=1.0, reset=0.0, alpha=4.0, lean=False)
 
     def pulled(x, gradient, axis_name):
-        fire = lambda *given: normalize_and_fire(*given, neuron, EPSILON, axis_name)  # noqa: E731
+        fire = lambda *given: normalize_and_fire(*given, Layer(neuron, EPSILON, axis_name))  # noqa: E731
         return both(fire, x, scale, bias, gradient)[2]
 
     split = [array.reshape(3, 4, 2, 5).swapaxes(0, 1) for array in (x, gradient)]
@@ -84,15 +110,16 @@ def test_gradient_over_devices_is_that_of_the_whole_batch():
 def test_backward_pass_keeps_the_product_alone():
     x, scale, bias, _ = inputs(4, 3, 8)
     neuron = Neuron(tau=2.0, threshold=1.0, reset=0.0, alpha=4.0, lean=False)
-    pull = jax.vjp(lambda *given: normalize_and_fire(*given, neuron, EPSILON, None)[0], x, scale, bias)[1]
+    pull = jax.vjp(lambda *given: normalize_and_fire(*given, Layer(neuron, EPSILON))[0], x, scale, bias)[1]
     assert [leaf.shape for leaf in jax.tree.leaves(pull) if leaf.size > 8] == [x.shape]
 
 
+@pytest.mark.parametrize("in_bytes", [False, True])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_a_product_computed_again_changes_nothing_and_is_not_kept(dtype):
+def test_a_product_computed_again_changes_nothing_and_is_not_kept(dtype, in_bytes):
     random = np.random.RandomState(0)
     neuron = Neuron(tau=2.0, threshold=1.0, reset=0.0, alpha=4.0, lean=True)
-    x = jnp.asarray(random.rand(4, 3, 8) < 0.4, dtype)
+    x = jnp.asarray(random.rand(4, 3, 8) < 0.4 if in_bytes else random.rand(4, 3, 8), dtype)
     weight = jnp.asarray(random.randn(8, 16), dtype)
     _, scale, bias, gradient = inputs(4, 3, 16, dtype=dtype)
 
@@ -100,10 +127,10 @@ def test_a_product_computed_again_changes_nothing_and_is_not_kept(dtype):
         return x @ weights[0]
 
     def kept(x, weight, scale, bias):
-        return normalize_and_fire(product(x, (weight,)), scale, bias, neuron, EPSILON, None)
+        return normalize_and_fire(product(x, (weight,)), scale, bias, Layer(neuron, EPSILON))
 
     def again(x, weight, scale, bias):
-        return product_and_fire(product, x, (weight,), scale, bias, neuron, EPSILON, None)
+        return product_and_fire(product, x, (weight,), scale, bias, Layer(neuron, EPSILON), in_bytes)
 
     results = []
     for function in (kept, again):

@@ -207,8 +207,17 @@ def test_initial_values_are_those_of_torch():
 
 
 @pytest.mark.parametrize(("features", "recompute", "products"), [(8, True, 4), (8, False, 3), (7, True, 3)])
-def test_a_product_no_narrower_than_its_input_is_computed_again(features, recompute, products):
+def test_a_product_no_narrower_than_its_input_is_computed_again(features, recompute, products, monkeypatch):
+    monkeypatch.setattr(layers, "NEXT_TO_NOTHING", 7)
     assert count_products(LinearNorm(features, lean=True, recompute=recompute)) == products
+
+
+@pytest.mark.parametrize("lean", [False, True])
+def test_a_product_of_next_to_nothing_is_always_computed_again(lean, monkeypatch):
+    assert count_products(LinearNorm(8, lean=lean)) == 4
+    assert count_products(LinearNorm(7, lean=lean)) == 3
+    monkeypatch.setattr(layers, "NEXT_TO_NOTHING", 7)
+    assert count_products(LinearNorm(8, lean=lean)) == 3
 
 
 @pytest.mark.parametrize(("most", "again"), [(8, True), (7, False)])
