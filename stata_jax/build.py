@@ -14,6 +14,7 @@ from stata_jax.config_check import ConfigError
 from stata_jax.models.registry import FAMILIES
 from stata_jax.models.transformer import SpikingTransformer
 from stata_jax.sparsity.coverage import coverage_sums
+from stata_jax.sparsity.maps import Aligned
 from stata_jax.sparsity.placement import align_positions, prune_positions
 from stata_jax.training import compilation
 from stata_jax.training import optimizer as optimizers
@@ -89,26 +90,29 @@ def model(config: ConfigDict, *, axis_name: str | None = None) -> SpikingTransfo
     )
 
 
-def objective(config: ConfigDict) -> Objective:
-    """The training loss, Eq. 12."""
+def aligned(config: ConfigDict) -> Aligned:
+    """The attention maps that the losses with a weight align."""
     align = config.align
     _, intra_at, inter_at = placement(config)
+    return Aligned(
+        intra_at=intra_at if align.alpha else (),
+        inter_at=inter_at if align.beta else (),
+        over_time=align.intra_time,
+        over_heads=align.intra_heads,
+        match=align.match,
+    )
+
+
+def objective(config: ConfigDict) -> Objective:
+    """The training loss, Eq. 12."""
     return functools.partial(
         stata_loss,
         classification=config.train.loss,
         tet_means=config.train.tet_means,
         tet_lambda=config.train.tet_lambda,
-        heads=config.model.heads,
-        scale=config.model.attention_scale,
-        alpha=align.alpha,
-        beta=align.beta,
-        intra_at=intra_at,
-        inter_at=inter_at,
-        intra_time=align.intra_time,
-        intra_heads=align.intra_heads,
-        match=align.match,
-        distance=align.distance,
-        lean=config.train.lean,
+        alpha=config.align.alpha,
+        beta=config.align.beta,
+        distance=config.align.distance,
     )
 
 
@@ -116,7 +120,7 @@ def step(config: ConfigDict, optimizer: optax.GradientTransformation, *, steps_p
     """The per-device training step, a function of state, batch and key."""
     return functools.partial(
         train_step,
-        model=model(config, axis_name=AXIS),
+        model=model(config, axis_name=AXIS).clone(align=aligned(config)),
         optimizer=optimizer,
         objective=objective(config),
         augment=augment(config, steps_per_epoch=steps_per_epoch),

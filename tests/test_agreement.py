@@ -3,7 +3,7 @@
 from stata_jax import build_data, config_rules
 from stata_jax.data import events
 from stata_jax.models import registry, transformer
-from stata_jax.sparsity import alignment, scores, select
+from stata_jax.sparsity import alignment, maps, scores, select
 from stata_jax.training import losses
 
 
@@ -11,7 +11,7 @@ def test_allowed_options_are_the_known_ones():
     assert set(config_rules.METRICS) == set(scores.METRICS)
     assert set(config_rules.SLOTS) == set(select.SLOTS)
     assert set(config_rules.POOLS) == set(transformer.POOLS)
-    assert set(config_rules.MATCHES) == set(alignment.MATCHES)
+    assert set(config_rules.MATCHES) == set(maps.MATCHES)
     assert set(config_rules.DISTANCES) == set(alignment.DISTANCES)
     assert set(config_rules.FAMILIES) == set(registry.FAMILIES)
     assert set(config_rules.NEURONS) == set(transformer.NEURONS)

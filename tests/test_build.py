@@ -11,6 +11,8 @@ import pytest
 
 from configs import common, digits, variants
 from stata_jax import build, config
+from stata_jax.sparsity.maps import Aligned
+from stata_jax.sparsity.placement import align_positions
 
 
 def test_placement_is_the_papers_unless_given():
@@ -54,19 +56,32 @@ def test_every_model_and_sparsity_key_reaches_the_model():
     model = build.model(config.apply_overrides(settings, changed), axis_name="batch")
     for key, value in changed.items():
         assert getattr(model, key.split(".")[1]) == (jnp.bfloat16 if key == "model.dtype" else value), key
-    others = {"parent", "name", "num_classes", "axis_name", "lean", "recompute"}
+    others = {"parent", "name", "num_classes", "axis_name", "lean", "recompute", "align"}
     fields = {field.name for field in dataclasses.fields(model)} - others
     assert fields == {key.split(".")[1] for key in keys}  # and no field lacks a key
 
 
-def test_objective_takes_every_align_key():
+def test_objective_and_maps_take_every_align_key():
+    values = {"intra_at": (1,), "inter_at": (0, 2), "intra_time": False, "intra_heads": False, "match": "gather"}
     settings = common.get_config()
     options = build.objective(settings).keywords
-    assert set(settings.align) <= set(options)
-    assert options["scale"] == settings.model.attention_scale
+    assert set(settings.align) == set(values) | {"alpha", "beta", "distance"}
+    assert {"alpha", "beta", "distance"} <= set(options)
     train = settings.train
     assert options["classification"] == train.loss
     assert (options["tet_means"], options["tet_lambda"]) == (train.tet_means, train.tet_lambda)
+    changed = config.apply_overrides(settings, {f"align.{key}": value for key, value in values.items()})
+    assert build.aligned(changed) == Aligned((1,), (0, 2), over_time=False, over_heads=False, match="gather")
+    optimizer, _ = build.optimizer(changed, steps_per_epoch=1)
+    assert build.step(changed, optimizer, steps_per_epoch=1).keywords["model"].align == build.aligned(changed)
+
+
+def test_a_weight_of_zero_aligns_nothing():
+    for weight, blocks in [("alpha", "intra_at"), ("beta", "inter_at")]:
+        settings = config.apply_overrides(common.get_config(), {f"align.{weight}": 0.0})
+        assert getattr(build.aligned(settings), blocks) == ()
+        other = {"intra_at", "inter_at"} - {blocks}
+        assert getattr(build.aligned(settings), other.pop()) == align_positions(settings.model.depth)
 
 
 @pytest.mark.parametrize("mode", ["lean", "recompute"])

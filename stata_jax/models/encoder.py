@@ -6,8 +6,9 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
+from stata_jax.models.aligned import maps_to_align
 from stata_jax.models.layers import Seen
-from stata_jax.sparsity.alignment import attention_map
+from stata_jax.sparsity.maps import Aligned, attention_map
 from stata_jax.sparsity.placement import kept_tokens
 from stata_jax.sparsity.scores import token_scores
 from stata_jax.sparsity.select import SLOTS, gather_tokens, stable_slots, top_tokens
@@ -42,6 +43,8 @@ def encode(
     metric: str,
     timestep_wise: bool,
     slots: str,
+    align: Aligned,
+    lean: bool,
 ) -> tuple[jax.Array, Seen]:
     """Runs tokens through the blocks; the blocks of `P_I` drop tokens between attention and MLP.
 
@@ -58,6 +61,8 @@ def encode(
       metric: What ranks the tokens, see `token_scores`.
       timestep_wise: Whether each timestep keeps its own tokens.
       slots: `sorted` or `stable`, the order of the kept tokens, see `stable_slots`.
+      align: Which attention maps the alignment losses need.
+      lean: Whether these keep spikes in bytes for the backward pass.
 
     Returns:
       The tokens that are left, shape (T, B, N_L, D), and what was seen, by name:
@@ -68,6 +73,7 @@ def encode(
           where they are in it already.
         `kept`: per pruning block the indices of the kept tokens among its tokens, shape (T, B, K + anchor).
         `positions`: per pruning block the patch index of each kept token, shape (T, B, K), without the anchor.
+        `aligned`: the maps that `align` asks for, see `maps_to_align`.
 
     Raises:
       ValueError: If `slots` is unknown.
@@ -80,6 +86,8 @@ def encode(
     positions = jnp.broadcast_to(jnp.arange(patches, dtype=jnp.int32), (*tokens.shape[:2], patches))
     order = None
     seen: Seen = {"blocks": [], "maps": [], "order": [], "kept": {}, "positions": {}}
+    seen["aligned"] = {"within": {}, "students": {}, "teachers": {}}
+    spikes: list[tuple[jax.Array, jax.Array]] = []
     for l, block in enumerate(blocks):
         with jax.named_scope(f"block{l}"):  # profiles and the report of products show these names
             tokens, attention = block.attention(tokens, train=train, positions=positions if seen["kept"] else None)
@@ -87,6 +95,9 @@ def encode(
         with jax.named_scope(f"block{l}/map"):
             seen["maps"].append(attention_map(q, k, heads=heads, scale=scale))
         seen["order"].append(order)
+        spikes.append((q, k))
+        with jax.named_scope(f"block{l}/align"):
+            tokens = maps_to_align(align, tokens, spikes, seen, heads=heads, scale=scale, lean=lean)
         if l in prune_at and keep_rate < 1:
             with jax.named_scope(f"block{l}/scores"):
                 scores = token_scores(metric, tokens=tokens[:, :, anchor:], q=q, k=k, key=jax.random.fold_in(key, l))
@@ -109,21 +120,3 @@ def encode(
 def _beside_anchor(index: jax.Array, *, anchor: bool) -> jax.Array:
     """Turns indices of patch tokens into indices of all tokens, the anchor's first: (T, B, K) to (T, B, K + anchor)."""
     return jnp.concatenate([jnp.zeros_like(index[..., :1]), index + 1], axis=-1) if anchor else index
-
-
-def surviving_tokens(kept: dict[int, jax.Array], shallow: int, deep: int) -> jax.Array | None:
-    """Indices of the tokens that enter block `deep` among those that enter block `shallow`.
-
-    Args:
-      kept: Per pruning block the indices of its kept tokens, shape (T, B, K + anchor).
-      shallow: A block.
-      deep: A deeper block.
-
-    Returns:
-      Shape (T, B, N_deep), or None if no block from `shallow` up to `deep` prunes.
-    """
-    index = None
-    for l in range(shallow, deep):
-        if l in kept:
-            index = kept[l] if index is None else gather_tokens(index, kept[l])
-    return index

@@ -35,9 +35,7 @@ class Layer(NamedTuple):
     axis_name: str | None = None
     repeats: int = 1
 
-    def current(
-        self, x: jax.Array, mean: jax.Array, var: jax.Array, scale: jax.Array, bias: jax.Array
-    ) -> jax.Array:
+    def current(self, x: jax.Array, mean: jax.Array, var: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
         """The current of the neurons at each timestep, (T, ..., C)."""
         return repeat(apply_statistics(x, mean, var, scale, bias, epsilon=self.epsilon), self.repeats)
 

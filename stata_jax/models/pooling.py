@@ -4,6 +4,8 @@
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +24,7 @@ def max_pool(x: jax.Array, lean: bool = False) -> jax.Array:
 
     Args:
       x: Images, shape (B, H, W, C), with even H and W.
-      lean: Whether `x` are spikes, which are compared as bytes.
+      lean: Whether `x` are spikes, 0 or 1, which are compared as bytes.
 
     Returns:
       Shape (B, H/2, W/2, C).
@@ -34,20 +36,31 @@ def max_pool(x: jax.Array, lean: bool = False) -> jax.Array:
 
 
 def _pool(x: jax.Array, lean: bool) -> tuple[jax.Array, jax.Array]:
-    if lean:  # with 0 left for what is beyond the edge
-        best, place = _pool(x.astype(jnp.uint8) + 1, False)
-        return (best - 1).astype(x.dtype), place
+    """The pool, and what its backward pass keeps: the place of each maximum, before which stands the spike if lean."""
+    if not lean:
+        return _halve(x, functools.partial(_windows, stride=2))
+    # The spike can be told from the byte that is kept anyway, so that what comes next needs not keep it.
+    kept = _halve(x.astype(jnp.uint8) + 1, _spike_and_place)  # with 0 left for what is beyond the edge
+    return (kept & 1).astype(x.dtype), kept
+
+
+def _halve(x: jax.Array, windows: Callable[[jax.Array], Any]) -> Any:
     _, height, width, _ = x.shape
     if height % 2 or width % 2:
         raise ValueError(f"cannot halve images of {height}x{width} pixels")
-    halve = functools.partial(_windows, stride=2)
 
-    def by_image(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def by_image(x: jax.Array) -> Any:
         # In a loop, for else a processor's compiler puts off the places to the backward pass, and keeps the input.
-        best, place = jax.lax.map(lambda image: halve(image[None]), x)
-        return best[:, 0], place[:, 0]
+        halved = jax.lax.map(lambda image: windows(image[None]), x)
+        return jax.tree.map(lambda each: each[:, 0], halved)
 
-    return by_hardware(x, cpu=by_image, default=halve)
+    return by_hardware(x, cpu=by_image, default=windows)
+
+
+def _spike_and_place(x: jax.Array) -> jax.Array:
+    """Whether the maximum of each window is a spike, which here is 2, in the last bit, and before it its place."""
+    best, place = _windows(x, stride=2)
+    return 2 * place + (best - 1)
 
 
 def _windows(x: jax.Array, *, stride: int) -> tuple[jax.Array, jax.Array]:
@@ -65,7 +78,9 @@ def _windows(x: jax.Array, *, stride: int) -> tuple[jax.Array, jax.Array]:
     return best, place
 
 
-def _backward(lean: bool, place: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
+def _backward(lean: bool, kept: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
+    place = kept >> 1 if lean else kept
+
     def by_image(place: jax.Array, gradient: jax.Array) -> jax.Array:
         # In a loop of its own, for else a processor's compiler repeats this in each sum that reads it.
         return jax.lax.map(lambda one: _received(one[0][None], one[1][None])[0], (place, gradient))

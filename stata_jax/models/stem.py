@@ -4,7 +4,6 @@ import functools
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from stata_jax.models.layers import ConvNorm, Parts, fold_time
 from stata_jax.models.pooling import max_pool

@@ -11,6 +11,7 @@ from einops import rearrange
 
 from stata_jax.models.encoder import encode
 from stata_jax.models.layers import Parts, Seen, normal_002
+from stata_jax.sparsity.maps import Aligned
 
 POOLS = ("all", "tokens")
 NEURONS = ("lif", "plif")
@@ -57,6 +58,7 @@ class SpikingTransformer(nn.Module):
       pool: `all` averages all tokens that are left before the head, `tokens` all but the anchor.
       dtype: Type of convolutions and products; neurons and statistics are float32.
       axis_name: Name of the device axis over which statistics are taken, or None.
+      align: Which attention maps the alignment losses need.
       lean: Whether training keeps spikes in bytes for the backward pass.
       recompute: Whether, lean as well, the backward pass computes cheap products again that are no narrower than x.
     """
@@ -84,6 +86,7 @@ class SpikingTransformer(nn.Module):
     timestep_wise: bool = True
     slots: str = "sorted"
     pool: str = "all"
+    align: Aligned = Aligned()
     dtype: Any = jnp.float32
     axis_name: str | None = None
     lean: bool = False
@@ -178,6 +181,8 @@ class SpikingTransformer(nn.Module):
             metric=self.metric,
             timestep_wise=self.timestep_wise,
             slots=self.slots,
+            align=self.align,
+            lean=self.parts.lean,
         )
         pooled = tokens[:, :, 1:] if self.anchor and self.pool == "tokens" else tokens
         step_logits, head = self.readout(jnp.mean(pooled.astype(jnp.float32), axis=2))

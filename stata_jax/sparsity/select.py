@@ -1,6 +1,7 @@
 """Which tokens stay: a ranking with fair ties, a static number of kept tokens, and the gather."""
 
 import math
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -101,3 +102,21 @@ def gather_tokens(values: jax.Array, index: jax.Array) -> jax.Array:
       Shape (T, B, K) or (T, B, K, D).
     """
     return jnp.take_along_axis(values, index if values.ndim == 3 else index[..., None], axis=2)
+
+
+def surviving_tokens(kept: Mapping[int, jax.Array], shallow: int, deep: int) -> jax.Array | None:
+    """Indices of the tokens that enter block `deep` among those that enter block `shallow`.
+
+    Args:
+      kept: Per pruning block the indices of its kept tokens, shape (T, B, K + anchor).
+      shallow: A block.
+      deep: A deeper block.
+
+    Returns:
+      Shape (T, B, N_deep), or None if no block from `shallow` up to `deep` prunes.
+    """
+    index = None
+    for l in range(shallow, deep):
+        if l in kept:
+            index = kept[l] if index is None else gather_tokens(index, kept[l])
+    return index

@@ -36,6 +36,55 @@ def _backward(function: Callable[..., jax.Array], kept: Any, gradient: jax.Array
     return jax.vjp(function, *(restore(x, of_type.dtype, after=gradient) for x in spikes))[1](gradient)
 
 
+def read_beside(
+    function: Callable[..., Any], x: jax.Array, spikes: tuple[jax.Array, ...], *constants: Any, lean: bool
+) -> tuple[jax.Array, Any]:
+    """Applies a function to spikes, before `x` goes on, whose backward pass waits until it has come back to `x`.
+
+    What is read beside the way through a network, for a term of the loss, is needed only when there is a loss, and has
+    its gradient then. A compiler may compute both then: it keeps the spikes as they are until the loss, and their
+    gradients until the backward pass of the network has come to where they belong. With this function it cannot.
+
+    Args:
+      function: Takes the spikes and the constants, and returns arrays.
+      x: What goes on through the network.
+      spikes: Arrays of one floating type.
+      *constants: Arrays that get no gradient, or None.
+      lean: Whether to keep the spikes, whole numbers from 0 to 255, in bytes.
+
+    Returns:
+      `x`, to go on with, and what the function returns.
+    """
+    result: tuple[jax.Array, Any] = _read_beside(function, lean, x, spikes, constants)
+    return result
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _read_beside(
+    function: Callable[..., Any], lean: bool, x: jax.Array, spikes: tuple[jax.Array, ...], constants: Any
+) -> tuple[jax.Array, Any]:
+    result = function(*spikes, *constants)
+    for array in jax.tree.leaves(result):
+        x = later(x, after=array)
+    return x, result
+
+
+def _read_forward(function: Callable[..., Any], lean: bool, x: jax.Array, spikes: Any, constants: Any) -> Any:
+    of_type = jnp.zeros((0,), spikes[0].dtype)  # carries the type
+    kept = tuple(each.astype(jnp.uint8) for each in spikes) if lean else spikes
+    return _read_beside(function, lean, x, spikes, constants), (kept, constants, of_type)
+
+
+def _read_backward(function: Callable[..., Any], lean: bool, kept: Any, gradients: Any) -> Any:
+    spikes, constants, of_type = kept
+    dx, gradient = gradients
+    spikes = tuple(restore(each, of_type.dtype, after=dx) for each in spikes)
+    return dx, jax.vjp(lambda *spikes: function(*spikes, *constants), *spikes)[1](gradient), None
+
+
+_read_beside.defvjp(_read_forward, _read_backward)
+
+
 def restore(spikes: jax.Array, dtype: Any, *, after: jax.Array) -> jax.Array:
     """Turns bytes into a floating type, not before another array is there.
 

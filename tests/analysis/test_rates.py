@@ -49,7 +49,7 @@ def test_a_rate_is_taken_after_the_pool():
     )(variables, images)
     stem = seen["intermediates"]["stem"]
     for i in range(1, 5):
-        fired = stem[f"conv{i - 1}"]["fire"] if i > 1 else stem["lif_1"]["__call__"]
+        fired = stem[f"conv{i - 1}"]["fire"]
         spikes = np.asarray(fired[0][0])
         entering = pooled(spikes) if i in (2, 4) else spikes
         np.testing.assert_allclose(rates[f"stem/conv{i}"], entering.mean(axis=(0, 2, 3, 4)), rtol=1e-5)

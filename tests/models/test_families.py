@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stata_jax.models.registry import FAMILIES
+from stata_jax.sparsity.maps import Aligned
 from stata_jax.training.losses import stata_loss
 
 SIZE = dict(num_classes=5, timesteps=3, dim=32, depth=2, heads=4, attention_scale=1.0)
@@ -106,17 +107,17 @@ CHOICES = [
 @pytest.mark.parametrize(("name", "pruning", "choices"), CHOICES, ids=[choice[0] for choice in CHOICES])
 def test_all_parameters_learn_by_the_whole_loss(name, pruning, choices):
     """Every part of STATA in every family: all weights get a finite gradient, and both alignments are there."""
-    model, images = make(name, **PRUNED | pruning)
-    variables = weights(name, True)
     options = dict(classification="cross_entropy", tet_means=1.0, tet_lambda=0.01, distance="mse") | choices
-    options |= dict(heads=4, scale=1.0, alpha=0.1, beta=0.1, intra_at=(0, 1), inter_at=(0, 1))
+    align = Aligned(intra_at=(0, 1), inter_at=(0, 1), match=options.pop("match"))
+    model, images = make(name, **PRUNED | pruning, align=align)
+    variables = weights(name, True)
     targets = jax.nn.one_hot(jnp.arange(4), 5)
 
     @jax.jit
     @functools.partial(jax.grad, has_aux=True)
     def gradient(params):
         (logits, aux), _ = model.apply(variables | {"params": params}, images, train=True, mutable=["batch_stats"])
-        return stata_loss(logits, aux, targets, intra_time=True, intra_heads=True, **options)
+        return stata_loss(logits, aux, targets, alpha=0.1, beta=0.1, **options)
 
     gradients, terms = gradient(variables["params"])
     assert all(0 < terms[name] < 1e3 for name in ("cross_entropy", "intra", "inter"))

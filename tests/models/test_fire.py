@@ -69,9 +69,7 @@ def test_one_timestep_that_stands_for_several(piece, monkeypatch):
     expected = both(repeated, x, scale, bias, gradient)
     monkeypatch.setattr(pieces, "PIECE", piece)
     layer = Layer(neuron, EPSILON, repeats=4)
-    spikes, statistics, gradients = both(
-        lambda *given: normalize_and_fire(*given, layer), x, scale, bias, gradient
-    )
+    spikes, statistics, gradients = both(lambda *given: normalize_and_fire(*given, layer), x, scale, bias, gradient)
     np.testing.assert_array_equal(spikes, expected[0])
     assert 0 < float(spikes.mean()) < 1 and (spikes[0] != spikes[1]).any()
     jax.tree.map(np.testing.assert_array_equal, statistics, expected[1])

@@ -13,6 +13,7 @@ import optax
 from stata_jax.data.augment import smooth_one_hot
 from stata_jax.models.spikingformer import Spikingformer
 from stata_jax.sparsity.coverage import coverage_sums
+from stata_jax.sparsity.maps import Aligned
 from stata_jax.training.losses import stata_loss
 from stata_jax.training.parallel import AXIS, first_copy, on_all_devices, replicate, replicated_shapes, shard
 from stata_jax.training.state import create_state
@@ -35,12 +36,10 @@ def step_once():
         anchor=True,
         keep_rate=0.5,
         prune_at=(0,),
+        align=Aligned(intra_at=(0, 1), inter_at=(0, 1), match="gather"),
     )
-    align = dict(classification="tet", tet_means=1.0, tet_lambda=0.1)
-    align |= dict(intra_at=(0, 1), inter_at=(0, 1), intra_time=True, intra_heads=True)
-    objective = functools.partial(
-        stata_loss, heads=2, scale=0.125, alpha=1.0, beta=1.0, match="gather", distance="mse", **align
-    )
+    tet = dict(classification="tet", tet_means=1.0, tet_lambda=0.1)
+    objective = functools.partial(stata_loss, alpha=1.0, beta=1.0, distance="mse", **tet)
     optimizer = optax.sgd(0.1)  # Adam would blow up the rounding errors of gradients that are 0
     state = create_state(model(), optimizer, jax.ShapeDtypeStruct(images.shape, images.dtype), key=jax.random.key(0))
 

@@ -1,0 +1,69 @@
+"""The attention maps for the alignment losses, made as the blocks are passed (Sections 4.3 and 4.4)."""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+
+from stata_jax.models.layers import Seen
+from stata_jax.sparsity.maps import Aligned, maps_within, matched_map
+from stata_jax.sparsity.select import surviving_tokens
+from stata_jax.spiking.bytes import later, read_beside
+
+
+def maps_to_align(
+    align: Aligned,
+    tokens: jax.Array,
+    spikes: Sequence[tuple[jax.Array, jax.Array]],
+    seen: Seen,
+    *,
+    heads: int,
+    scale: float,
+    lean: bool,
+) -> jax.Array:
+    """Adds the maps that can be made behind the attention of a block to those that were seen.
+
+    A loss of them has its gradient long before the backward pass comes to the block, so that the gradients of queries
+    and keys, which are larger, are not computed before: the tokens pass through here for that.
+
+    Args:
+      align: Which maps are aligned.
+      tokens: What comes out of the block's attention, shape (T, B, N, D).
+      spikes: Queries and keys of the blocks up to this one, both of shape (T, B, N_l, D).
+      seen: `order` and `kept` of these blocks, and `aligned`, to which are added
+        `within`: for a block of `P_a` what `maps_within` returns;
+        `students`: for blocks i < j of `P_r`, the map of block i for the tokens of block j, (T, B, h, N_j, N_j);
+        `teachers`: the map of block j, (T, B, h, N_j, N_j), by which no gradient is to pass.
+      heads: h.
+      scale: The attention scale s.
+      lean: Whether queries and keys are kept in bytes for the backward pass.
+
+    Returns:
+      The tokens, to go on with.
+    """
+    l, aligned = len(spikes) - 1, seen["aligned"]
+    if l in align.intra_at:
+        within = functools.partial(
+            maps_within, heads=heads, scale=scale, over_time=align.over_time, over_heads=align.over_heads
+        )
+        tokens, aligned["within"][l] = read_beside(within, tokens, spikes[l], lean=lean)
+    if l not in align.inter_at:
+        return tokens
+    # Interpolation takes neighbours in a map for neighbours in the image.
+    orders = seen["order"] if align.match == "interpolate" else [None] * len(spikes)
+    matched = functools.partial(matched_map, tokens=spikes[l][0].shape[2], match=align.match, heads=heads, scale=scale)
+    kept = functools.partial(surviving_tokens, seen["kept"])
+    for i in (i for i in align.inter_at if i < l):
+        # A map that learns from several blocks with the same tokens is made once.
+        same = [j for j in align.inter_at if i < j < l and kept(j, l) is None]
+        if same:
+            student = aligned["students"][i, same[0]]
+        else:
+            index = orders[i] if align.match == "interpolate" else kept(i, l)
+            tokens, student = read_beside(matched, tokens, spikes[i], index, lean=lean)
+        aligned["students"][i, l] = student
+    if any(i < l for i in align.inter_at):
+        aligned["teachers"][l] = matched(*spikes[l], orders[l])
+        # So that the map is made now, and not from queries and keys that are kept until there is a loss.
+        tokens = later(tokens, after=aligned["teachers"][l])
+    return tokens

@@ -1,0 +1,135 @@
+"""Tests of stata_jax.models.aligned: which maps are handed out, and their gradients."""
+
+import functools
+
+import as_users
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stata_jax.models.aligned import maps_to_align
+from stata_jax.sparsity.alignment import inter_alignment, intra_alignment
+from stata_jax.sparsity.maps import Aligned, maps_within
+
+T, B, D, HEADS, SCALE = 2, 3, 4, 2, 0.125
+TOKENS = (6, 6, 4, 4)  # entering each block: block 1 prunes
+OPTIONS = dict(heads=HEADS, scale=SCALE)
+
+
+def choices(n, size, seed):
+    random = np.random.RandomState(seed)
+    chosen = [[random.choice(n, size, replace=False) for _ in range(B)] for _ in range(T)]
+    return np.asarray(chosen, np.int32)
+
+
+KEPT = {1: jnp.asarray(choices(TOKENS[1], TOKENS[2], seed=0))}
+
+
+def spikes(dtype=jnp.float32):
+    """Queries and keys of each block."""
+    return [
+        tuple(jnp.asarray(np.random.RandomState(2 * l + i).randint(0, 2, (T, B, n, D)), dtype) for i in (0, 1))
+        for l, n in enumerate(TOKENS)
+    ]
+
+
+def made(align, given, *, order=(None,) * 4, kept=KEPT, lean=False):
+    """What the blocks hand out one after the other, and the tokens of the last; all blocks have the same tokens."""
+    tokens = jnp.ones((T, B, 1, D))
+    seen = {"order": list(order), "kept": {}, "aligned": {"within": {}, "students": {}, "teachers": {}}}
+    for l in range(len(given)):
+        tokens = maps_to_align(align, tokens, given[: l + 1], seen, lean=lean, **OPTIONS)
+        seen["kept"] |= {l: kept[l]} if l in kept else {}
+    return seen["aligned"], tokens
+
+
+def explicit_map(q, k):
+    q, k = (np.asarray(x, np.float64).reshape(*x.shape[:-1], HEADS, -1) for x in (q, k))
+    return np.einsum("tbqhd,tbkhd->tbhqk", q, k) * SCALE
+
+
+def explicit_rows(x, index):
+    return np.take_along_axis(np.asarray(x), np.asarray(index)[..., None], axis=2)
+
+
+def resized(phi, size):
+    """Rows and columns of each map at half-pixel centres, clamped at the edges."""
+    old = phi.shape[-1]
+    at = np.clip((np.arange(size) + 0.5) * old / size - 0.5, 0, old - 1)
+    rows = np.stack([[np.interp(x, range(old), np.eye(old)[j]) for j in range(old)] for x in at])
+    return rows @ phi @ rows.T
+
+
+def test_only_what_is_aligned_is_handed_out():
+    given = spikes()
+    nothing, tokens = made(Aligned(), given)
+    assert nothing == {"within": {}, "students": {}, "teachers": {}}
+    np.testing.assert_array_equal(tokens, np.ones((T, B, 1, D)))
+    aligned, tokens = made(Aligned(intra_at=(3, 1), inter_at=(2, 0), over_heads=False), given)
+    assert set(aligned["within"]) == {1, 3} and set(aligned["within"][1]) == {"time"}
+    assert set(aligned["students"]) == {(0, 2)} and set(aligned["teachers"]) == {2}
+    np.testing.assert_array_equal(tokens, np.ones((T, B, 1, D)))
+    assert made(Aligned(inter_at=(2,)), given)[0] == nothing
+
+
+def test_maps_within_blocks():
+    given = spikes()
+    aligned, _ = made(Aligned(intra_at=(0, 2)), given)
+    for l in (0, 2):
+        expected = maps_within(*given[l], over_time=True, over_heads=True, **OPTIONS)
+        jax.tree.map(np.testing.assert_array_equal, aligned["within"][l], expected)
+
+
+def test_gather_compares_the_tokens_that_are_left():
+    given = spikes()
+    aligned, _ = made(Aligned(inter_at=(0, 1, 2, 3), match="gather"), given)
+    for (i, j), student in aligned["students"].items():
+        pair = [explicit_rows(x, KEPT[1]) if i < 2 <= j else x for x in given[i]]
+        np.testing.assert_allclose(student, explicit_map(*pair), rtol=1e-6)
+        np.testing.assert_allclose(aligned["teachers"][j], explicit_map(*given[j]), rtol=1e-6)
+    assert set(aligned["students"]) == {(i, j) for i in range(4) for j in range(i + 1, 4)}
+
+
+def test_gather_after_two_prunings_follows_both():
+    given = [*spikes()[:3], tuple(x[:, :, :2] for x in spikes()[3])]
+    kept = KEPT | {2: jnp.asarray(choices(TOKENS[2], 2, seed=1))}
+    students = made(Aligned(inter_at=(0, 2, 3), match="gather"), given, kept=kept)[0]["students"]
+    once = [explicit_rows(x, KEPT[1]) for x in given[0]]
+    np.testing.assert_allclose(students[0, 2], explicit_map(*once), rtol=1e-6)
+    np.testing.assert_allclose(students[0, 3], explicit_map(*(explicit_rows(x, kept[2]) for x in once)), rtol=1e-6)
+    np.testing.assert_allclose(students[2, 3], explicit_map(*(explicit_rows(x, kept[2]) for x in given[2])), rtol=1e-6)
+
+
+def test_interpolation_resizes_in_the_order_of_the_patches():
+    given, order = spikes(), [None, None, *(jnp.asarray(choices(4, 4, seed=seed)) for seed in (2, 3))]
+    aligned, _ = made(Aligned(inter_at=(0, 2, 3)), given, order=order)
+    straight = [given[0], given[1], *([explicit_rows(x, order[l]) for x in given[l]] for l in (2, 3))]
+    for (i, j), student in aligned["students"].items():
+        expected = explicit_map(*straight[i])
+        np.testing.assert_allclose(student, resized(expected, 4) if i == 0 else expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(aligned["teachers"][j], explicit_map(*straight[j]), rtol=1e-6)
+    assert set(aligned["students"]) == {(0, 2), (0, 3), (2, 3)}
+
+
+def test_a_map_with_two_teachers_of_the_same_tokens_is_made_once():
+    students = made(Aligned(inter_at=(0, 2, 3)), spikes())[0]["students"]
+    assert students[0, 2] is students[0, 3]
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("match", ["interpolate", "gather"])
+def test_lean_changes_no_gradient_and_the_deepest_is_taught_by_none(match, dtype):
+    given, align = spikes(dtype), Aligned(intra_at=(0, 3), inter_at=(0, 2, 3), match=match)
+
+    def loss(given, *, lean, align=align):
+        aligned, tokens = made(align, given, lean=lean)
+        between = inter_alignment(aligned["students"], aligned["teachers"], kind="mse")
+        return intra_alignment(aligned["within"], kind="mse") + between + tokens.sum()
+
+    plain, lean = (as_users.jit(jax.grad(functools.partial(loss, lean=lean)))(given) for lean in (False, True))
+    learning = [[bool(np.any(x)) for x in pair] for pair in plain]
+    assert learning == [[True, True], [False, False], [True, True], [True, True]]
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-9), lean, plain)
+    between = jax.grad(functools.partial(loss, lean=True, align=align._replace(intra_at=())))(given)
+    assert not any(np.any(x) for x in between[3])
