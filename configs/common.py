@@ -147,7 +147,7 @@ def get_config() -> ConfigDict:
     train.lean = True
     # With `lean`: compute those products again in the backward pass whose result is no narrower than their input, which
     # neurons follow, and each value of which is a sum of 1024 at most. The same gradients with much less memory, in
-    # about a tenth more time.
+    # about a tenth more time. Where it is a sum of 32 at most, as in a convolution of images, that is always done.
     train.recompute = False
     # On a processor: as how many devices it works, each on its share of the batch. 1: one device that divides its
     # products among its threads. The devices draw random numbers of their own, so another number is another

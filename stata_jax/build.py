@@ -69,7 +69,7 @@ def check_devices(config: ConfigDict, *, parts: Sequence[str]) -> None:
 
 
 def model(config: ConfigDict, *, axis_name: str | None = None) -> SpikingTransformer:
-    """The network.
+    """The network; for training, see `aligned` as well.
 
     Args:
       config: A checked config.
@@ -91,7 +91,7 @@ def model(config: ConfigDict, *, axis_name: str | None = None) -> SpikingTransfo
 
 
 def aligned(config: ConfigDict) -> Aligned:
-    """The attention maps that the losses with a weight align."""
+    """The attention maps that the losses with a weight align: what a network is to hand out for `objective`."""
     align = config.align
     _, intra_at, inter_at = placement(config)
     return Aligned(
@@ -104,7 +104,7 @@ def aligned(config: ConfigDict) -> Aligned:
 
 
 def objective(config: ConfigDict) -> Objective:
-    """The training loss, Eq. 12."""
+    """The training loss, Eq. 12, of a network that hands out the maps of `aligned`."""
     return functools.partial(
         stata_loss,
         classification=config.train.loss,

@@ -21,10 +21,10 @@ def maps_to_align(
     scale: float,
     lean: bool,
 ) -> jax.Array:
-    """Adds the maps that can be made behind the attention of a block to those that were seen.
+    """Makes the maps that a block completes, and adds them to what was seen.
 
-    A loss of them has its gradient long before the backward pass comes to the block, so that the gradients of queries
-    and keys, which are larger, are not computed before: the tokens pass through here for that.
+    The gradients of queries and keys are larger than those of maps. The tokens pass through here so that they are not
+    computed before the backward pass has come to this block.
 
     Args:
       align: Which maps are aligned.
@@ -33,7 +33,7 @@ def maps_to_align(
       seen: `order` and `kept` of these blocks, and `aligned`, to which are added
         `within`: for a block of `P_a` what `maps_within` returns;
         `students`: for blocks i < j of `P_r`, the map of block i for the tokens of block j, (T, B, h, N_j, N_j);
-        `teachers`: the map of block j, (T, B, h, N_j, N_j), by which no gradient is to pass.
+        `teachers`: the map of block j, (T, B, h, N_j, N_j), through which no gradient passes.
       heads: h.
       scale: The attention scale s.
       lean: Whether queries and keys are kept in bytes for the backward pass.
@@ -47,23 +47,21 @@ def maps_to_align(
             maps_within, heads=heads, scale=scale, over_time=align.over_time, over_heads=align.over_heads
         )
         tokens, aligned["within"][l] = read_beside(within, tokens, spikes[l], lean=lean)
-    if l not in align.inter_at:
+    shallower = [i for i in align.inter_at if i < l and l in align.inter_at]
+    if not shallower:
         return tokens
     # Interpolation takes neighbours in a map for neighbours in the image.
     orders = seen["order"] if align.match == "interpolate" else [None] * len(spikes)
     matched = functools.partial(matched_map, tokens=spikes[l][0].shape[2], match=align.match, heads=heads, scale=scale)
-    kept = functools.partial(surviving_tokens, seen["kept"])
-    for i in (i for i in align.inter_at if i < l):
+    for i in shallower:
         # A map that learns from several blocks with the same tokens is made once.
-        same = [j for j in align.inter_at if i < j < l and kept(j, l) is None]
+        same = [j for j in shallower if i < j and not any(j <= pruned for pruned in seen["kept"])]
         if same:
             student = aligned["students"][i, same[0]]
         else:
-            index = orders[i] if align.match == "interpolate" else kept(i, l)
+            index = orders[i] if align.match == "interpolate" else surviving_tokens(seen["kept"], i, l)
             tokens, student = read_beside(matched, tokens, spikes[i], index, lean=lean)
         aligned["students"][i, l] = student
-    if any(i < l for i in align.inter_at):
-        aligned["teachers"][l] = matched(*spikes[l], orders[l])
-        # So that the map is made now, and not from queries and keys that are kept until there is a loss.
-        tokens = later(tokens, after=aligned["teachers"][l])
-    return tokens
+    aligned["teachers"][l] = matched(*jax.lax.stop_gradient(spikes[l]), orders[l])
+    # So that this map is made now as well, and not from queries and keys that are kept until there is a loss.
+    return later(tokens, after=aligned["teachers"][l])

@@ -62,7 +62,7 @@ def encode(
       timestep_wise: Whether each timestep keeps its own tokens.
       slots: `sorted` or `stable`, the order of the kept tokens, see `stable_slots`.
       align: Which attention maps the alignment losses need.
-      lean: Whether these keep spikes in bytes for the backward pass.
+      lean: Whether the queries and keys of these maps are kept in bytes for the backward pass.
 
     Returns:
       The tokens that are left, shape (T, B, N_L, D), and what was seen, by name:

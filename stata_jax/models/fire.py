@@ -1,7 +1,7 @@
 """Batch normalisation and the neurons that it feeds, as one function with its gradient.
 
 The current between the two is the largest thing that training would keep; it is computed again from the product. The
-product may be computed again as well, from the spikes that entered it.
+product may be computed again as well, from what entered it.
 """
 
 import functools
@@ -20,14 +20,14 @@ Fired = tuple[jax.Array, jax.Array, jax.Array, jax.Array]  # spikes, their numbe
 Sums = tuple[jax.Array, jax.Array]
 
 
-class Layer(NamedTuple):
+class Constants(NamedTuple):
     """The constants of a normalisation and of the neurons that it feeds.
 
     Attributes:
       neuron: The constants of the neurons.
       epsilon: Added to the variance.
       axis_name: Name of the device axis over which statistics are taken, or None.
-      repeats: Timesteps for which each of the input stands; more than 1 where that has only one.
+      repeats: T where an input of one timestep stands for T equal ones, else 1.
     """
 
     neuron: Neuron
@@ -41,19 +41,19 @@ class Layer(NamedTuple):
 
 
 def repeat(x: jax.Array, timesteps: int) -> jax.Array:
-    """What comes once, (1, ...), at each of T timesteps, (T, ...); with T = 1, what comes at several as it is."""
+    """Repeats (1, ...) over T timesteps; 1 for T returns `x` as it is, however many it has."""
     return x if timesteps == 1 else jnp.broadcast_to(x, (timesteps, *x.shape[1:]))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def normalize_and_fire(x: jax.Array, scale: jax.Array, bias: jax.Array, layer: Layer) -> Fired:
+def normalize_and_fire(x: jax.Array, scale: jax.Array, bias: jax.Array, constants: Constants) -> Fired:
     """`lif(normalize(x))`, their number and the statistics, keeping `x` alone for the backward pass.
 
     Args:
       x: Shape (T, ..., C), any floating type; (1, ..., C) where one timestep stands for several.
       scale: Shape (C,), float32.
       bias: Shape (C,), float32.
-      layer: The constants.
+      constants: The constants.
 
     Returns:
       Spikes of shape (T, ..., C) in the type of `x`, their number, and mean and variance, through which no gradient
@@ -61,36 +61,36 @@ def normalize_and_fire(x: jax.Array, scale: jax.Array, bias: jax.Array, layer: L
 
     Source: see `normalize` and `lif`.
     """
-    mean, var = statistics(x, axis_name=layer.axis_name)
+    mean, var = statistics(x, axis_name=constants.axis_name)
 
     def scan(x: jax.Array, *, unroll: int) -> tuple[jax.Array, jax.Array]:
-        return fire_and_count(layer.neuron, layer.current(x, mean, var, scale, bias), unroll=unroll)
+        return fire_and_count(constants.neuron, constants.current(x, mean, var, scale, bias), unroll=unroll)
 
     spikes, count = map_and_sum_pieces(scan, x)
     return spikes.astype(x.dtype), count, mean, var
 
 
 def _forward(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, layer: Layer
+    x: jax.Array, scale: jax.Array, bias: jax.Array, constants: Constants
 ) -> tuple[Fired, tuple[Kept, jax.Array, jax.Array]]:
-    spikes, count, mean, var = normalize_and_fire(x, scale, bias, layer)
-    return (spikes, count, mean, var), ((x, mean, jax.lax.rsqrt(var + layer.epsilon), scale), var, bias)
+    spikes, count, mean, var = normalize_and_fire(x, scale, bias, constants)
+    return (spikes, count, mean, var), ((x, mean, jax.lax.rsqrt(var + constants.epsilon), scale), var, bias)
 
 
 def _backward(
-    layer: Layer, kept: tuple[Kept, jax.Array, jax.Array], gradients: Fired
+    constants: Constants, kept: tuple[Kept, jax.Array, jax.Array], gradients: Fired
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     (x, mean, inverse, scale), var, bias = kept
 
     def through_neurons(x: jax.Array, spike_gradient: jax.Array, *, unroll: int) -> tuple[jax.Array, Sums]:
-        current = layer.current(x, mean, var, scale, bias)
-        dy = current_gradient(layer.neuron, current, spike_gradient, gradients[1], unroll=unroll)
-        if layer.repeats > 1:
+        current = constants.current(x, mean, var, scale, bias)
+        dy = current_gradient(constants.neuron, current, spike_gradient, gradients[1], unroll=unroll)
+        if constants.repeats > 1:
             dy = jnp.sum(dy, axis=0, keepdims=True)
         return dy, gradient_sums(mean, inverse, x, dy)
 
     dy, (scale_gradient, bias_gradient) = map_and_sum_pieces(through_neurons, x, gradients[0])
-    dx = input_gradient(kept[0], dy, scale_gradient, bias_gradient, layer.axis_name)
+    dx = input_gradient(kept[0], dy, scale_gradient, bias_gradient, constants.axis_name)
     return dx, scale_gradient, bias_gradient
 
 
@@ -104,7 +104,7 @@ def product_and_fire(
     weights: Any,
     scale: jax.Array,
     bias: jax.Array,
-    layer: Layer,
+    constants: Constants,
     in_bytes: bool,
 ) -> Fired:
     """`normalize_and_fire(product(x, weights), ...)`, keeping `x` alone for the backward pass.
@@ -115,13 +115,13 @@ def product_and_fire(
       weights: Arrays.
       scale: As the others, see `normalize_and_fire`.
       bias: Likewise.
-      layer: Likewise.
+      constants: Likewise.
       in_bytes: Whether to keep `x` in bytes, where it has whole numbers from 0 to 255, such as spikes.
 
     Returns:
       What `normalize_and_fire` returns.
     """
-    return normalize_and_fire(product(x, weights), scale, bias, layer)
+    return normalize_and_fire(product(x, weights), scale, bias, constants)
 
 
 def _forward_with_product(
@@ -130,19 +130,19 @@ def _forward_with_product(
     weights: Any,
     scale: jax.Array,
     bias: jax.Array,
-    layer: Layer,
+    constants: Constants,
     in_bytes: bool,
 ) -> tuple[Fired, Any]:
-    results, ((_, *statistics), var, bias) = _forward(product(x, weights), scale, bias, layer)
+    results, ((_, *statistics), var, bias) = _forward(product(x, weights), scale, bias, constants)
     return results, (x.astype(jnp.uint8) if in_bytes else x, weights, statistics, var, bias)
 
 
 def _backward_with_product(
-    product: Callable[[jax.Array, Any], jax.Array], layer: Layer, _: bool, kept: Any, gradients: Fired
+    product: Callable[[jax.Array, Any], jax.Array], constants: Constants, _: bool, kept: Any, gradients: Fired
 ) -> Any:
     x, weights, statistics, var, bias = kept
     y, pull = jax.vjp(product, restore(x, gradients[0].dtype, after=gradients[0]), weights)
-    dy, *of_norm = _backward(layer, ((y, *statistics), var, bias), gradients)
+    dy, *of_norm = _backward(constants, ((y, *statistics), var, bias), gradients)
     return *pull(dy), *of_norm
 
 

@@ -9,34 +9,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from stata_jax.models.fire import Layer, normalize_and_fire, product_and_fire, repeat
+from stata_jax.models.fire import Constants, normalize_and_fire, product_and_fire, repeat
+from stata_jax.models.initial import normal_002, torch_bias, torch_uniform
 from stata_jax.models.normalize import apply_statistics, normalize
 from stata_jax.models.products import convolve, linear
 from stata_jax.spiking.lif import Neuron, lif_and_rate
 from stata_jax.spiking.plif import plif
 
-Initializer = Callable[..., jax.Array]
 Weights = tuple[jax.Array, ...]  # kernel, and perhaps bias
 Product = Callable[[jax.Array, Weights], jax.Array]
 Seen = dict[str, Any]  # named intermediate values that a module returns beside its output
-# A product is computed again, to save memory, only if each value is a sum of no more terms than that; with so few as
-# in a convolution of images, always.
+# Products whose values are sums of at most so many terms are computed again in the backward pass if asked for; always.
 CHEAP, NEXT_TO_NOTHING = 1024, 32
-
-# torch's default for convolutions: uniform within +-1/sqrt(fan_in).
-torch_uniform: Initializer = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-# timm's truncated normal cuts at +-2, a hundred standard deviations away, so it is a plain normal.
-normal_002: Initializer = nn.initializers.normal(0.02)
-
-
-def torch_bias(fan_in: int) -> Initializer:
-    """Default of torch for the bias of a layer: uniform within +-1/sqrt(fan_in)."""
-    bound = fan_in**-0.5
-
-    def init(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return init
 
 
 def fold_time(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
@@ -101,7 +85,7 @@ class BatchNorm(nn.Module):
         if not train:
             return apply_statistics(x, running["mean"].value, running["var"].value, scale, bias, epsilon=self.epsilon)
         y, *statistics = normalize(x, scale, bias, self.epsilon, self._axis_name)
-        self._run(running, *statistics, count=x.size // x.shape[-1])
+        self._run(running, *statistics, count=self.repeats * x.size // x.shape[-1])
         return y
 
     def fire(self, x: jax.Array, neuron: LIF, *, train: bool) -> tuple[jax.Array, jax.Array]:
@@ -123,9 +107,9 @@ class BatchNorm(nn.Module):
         self, function: Callable[..., Any], given: tuple[Any, ...], channels: int, neuron: LIF, *options: bool
     ) -> tuple[jax.Array, jax.Array]:
         scale, bias, running = self._variables(channels)
-        layer = Layer(neuron.constants, self.epsilon, self._axis_name, self.repeats)
-        spikes, number, *statistics = function(*given, scale, bias, layer, *options)
-        self._run(running, *statistics, count=spikes.size // channels // self.repeats)
+        constants = Constants(neuron.constants, self.epsilon, self._axis_name, self.repeats)
+        spikes, number, *statistics = function(*given, scale, bias, constants, *options)
+        self._run(running, *statistics, count=spikes.size // channels)
         return spikes, number / spikes.size
 
     @nn.compact
@@ -145,7 +129,7 @@ class BatchNorm(nn.Module):
         """Moves the running statistics towards those of a batch of `count` values a channel and device."""
         if self.is_initializing():
             return
-        n = self.repeats * count * (1 if self.axis_name is None else jax.lax.axis_size(self.axis_name))
+        n = count * (1 if self.axis_name is None else jax.lax.axis_size(self.axis_name))
         for name, value in (("mean", mean), ("var", var * (n / max(n - 1, 1)))):
             running[name].value = self.momentum * running[name].value + (1 - self.momentum) * value
 

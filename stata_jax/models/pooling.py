@@ -32,11 +32,12 @@ def max_pool(x: jax.Array, lean: bool = False) -> jax.Array:
     Raises:
       ValueError: If H or W is odd.
     """
-    return _pool(x, lean)[0]
+    best: jax.Array = _halve(x.astype(jnp.uint8) if lean else x, lambda x: _windows(x, stride=2)[0])
+    return best.astype(x.dtype)
 
 
-def _pool(x: jax.Array, lean: bool) -> tuple[jax.Array, jax.Array]:
-    """The pool, and what its backward pass keeps: the place of each maximum, before which stands the spike if lean."""
+def _forward(x: jax.Array, lean: bool) -> tuple[jax.Array, jax.Array]:
+    """The pool, and what its backward pass keeps: the place of each maximum, twice that plus the spike if lean."""
     if not lean:
         return _halve(x, functools.partial(_windows, stride=2))
     # The spike can be told from the byte that is kept anyway, so that what comes next needs not keep it.
@@ -58,7 +59,7 @@ def _halve(x: jax.Array, windows: Callable[[jax.Array], Any]) -> Any:
 
 
 def _spike_and_place(x: jax.Array) -> jax.Array:
-    """Whether the maximum of each window is a spike, which here is 2, in the last bit, and before it its place."""
+    """Of each window twice the place of its maximum, plus 1 where that is a spike, which is 2 here."""
     best, place = _windows(x, stride=2)
     return 2 * place + (best - 1)
 
@@ -117,7 +118,7 @@ def _for_pixels(windows: jax.Array, down: int, right: int) -> jax.Array:
     return jnp.repeat(jnp.repeat(shifted, 2, axis=1), 2, axis=2)
 
 
-max_pool.defvjp(_pool, _backward)
+max_pool.defvjp(_forward, _backward)
 
 
 @jax.custom_vjp

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 
-from stata_jax.models.layers import Parts, Seen, torch_bias, torch_uniform
+from stata_jax.models.initial import torch_bias, torch_uniform
+from stata_jax.models.layers import Parts, Seen
 from stata_jax.models.pooling import max_filter
 from stata_jax.models.spikingformer import MLP
 from stata_jax.models.stem import PatchEmbedding

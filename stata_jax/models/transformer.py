@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from einops import rearrange
 
 from stata_jax.models.encoder import encode
-from stata_jax.models.layers import Parts, Seen, normal_002
-from stata_jax.sparsity.maps import Aligned
+from stata_jax.models.initial import normal_002
+from stata_jax.models.layers import Parts, Seen
+from stata_jax.sparsity.maps import MATCHES, Aligned
 
 POOLS = ("all", "tokens")
 NEURONS = ("lif", "plif")
@@ -194,7 +195,8 @@ class SpikingTransformer(nn.Module):
         return jnp.mean(step_logits, axis=0), {"embed": embed, "step_logits": step_logits, "rates": rates} | seen
 
     def _checked(self, images: jax.Array) -> jax.Array:
-        for name, value, known in (("pool", self.pool, POOLS), ("neuron", self.neuron, NEURONS)):
+        choices = {"pool": (self.pool, POOLS), "neuron": (self.neuron, NEURONS), "match": (self.align.match, MATCHES)}
+        for name, (value, known) in choices.items():
             if value not in known:
                 raise ValueError(f"unknown {name} {value!r}: use one of {', '.join(known)}")
         if self.num_classes < 1 or self.timesteps < 1 or self.depth < 1:
@@ -206,8 +208,10 @@ class SpikingTransformer(nn.Module):
             raise ValueError(f"pooling must be four digits that are 0 or 1, such as 0011, got {self.pooling!r}")
         if self.dvs_mode and not self.has_dvs_mode:
             raise ValueError(f"{type(self).__name__} has no dvs_mode: the Spike-driven Transformer has")
-        if any(not 0 <= l < self.depth for l in self.prune_at):
-            raise ValueError(f"prune_at must name blocks from 0 to {self.depth - 1}, got {tuple(self.prune_at)}")
+        at = {"prune_at": self.prune_at, "align.intra_at": self.align.intra_at, "align.inter_at": self.align.inter_at}
+        for name, blocks in at.items():
+            if any(not 0 <= l < self.depth for l in blocks):
+                raise ValueError(f"{name} must name blocks from 0 to {self.depth - 1}, got {tuple(blocks)}")
         patch = 2 ** self.pooling.count("1")
         if images.ndim not in (4, 5):
             raise ValueError(f"images must have shape (B, H, W, C) or (T, B, H, W, C), got {images.shape}")

@@ -1,4 +1,4 @@
-"""The attention maps that are aligned, from queries and keys; at full size only where nothing smaller will do."""
+"""Attention maps from queries and keys: those of every head, and the smaller ones that are enough to align them."""
 
 from typing import NamedTuple
 
@@ -94,12 +94,13 @@ def maps_within(
       over_heads: Whether heads are aligned.
 
     Returns:
-      Those asked for of `time`, the map of each timestep, (T, B, N, N), and `heads`, that of each head, (h, B, N, N).
+      Those asked for of `time`, the map of each timestep, (T, B, N, N), and `heads`, that of each head, (h, B, N, N),
+      unless there is only one, which nothing can teach.
     """
     maps = {}
-    if over_time:
+    if over_time and q.shape[0] > 1:
         maps["time"] = head_mean_map(q, k, heads=heads, scale=scale)
-    if over_heads:
+    if over_heads and heads > 1:
         maps["heads"] = time_mean_map(q, k, heads=heads, scale=scale)
     return maps
 
@@ -135,7 +136,7 @@ def match_tokens(x: jax.Array, index: jax.Array | None, *, tokens: int, match: s
     # As a product for each timestep and image, which needs no transpose of `x`, nor of its gradient.
     unit = jnp.eye(x.shape[2], dtype=jnp.float32)
     resize = jax.image.resize(unit, (tokens, x.shape[2]), "bilinear", antialias=False)
-    # Those of the gradient wait for its own `x`: a compiler would take these, and keep them until then.
+    # They depend on `x`, so that the backward pass makes its own, and these are not kept for it.
     resize = jnp.broadcast_to(later(resize, after=x), (*x.shape[:2], *resize.shape))
     return jnp.matmul(resize, x.astype(jnp.float32), precision=jax.lax.Precision.HIGHEST)
 

@@ -1,4 +1,4 @@
-"""Functions of spikes that keep them in bytes, a quarter of their size, for the backward pass."""
+"""What keeps spikes small for the backward pass, in bytes, and other arrays no longer than they are needed."""
 
 import functools
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def _backward(function: Callable[..., jax.Array], kept: Any, gradient: jax.Array
 def read_beside(
     function: Callable[..., Any], x: jax.Array, spikes: tuple[jax.Array, ...], *constants: Any, lean: bool
 ) -> tuple[jax.Array, Any]:
-    """Applies a function to spikes, before `x` goes on, whose backward pass waits until it has come back to `x`.
+    """Applies a function to spikes before `x` goes on; its backward pass waits for the gradient of `x`.
 
     What is read beside the way through a network, for a term of the loss, is needed only when there is a loss, and has
     its gradient then. A compiler may compute both then: it keeps the spikes as they are until the loss, and their

@@ -93,7 +93,7 @@ def map_and_sum_pieces(scan: Callable[..., Any], *arrays: jax.Array) -> Any:
     Args:
       scan: Takes arrays of shape (T, ..., C) and the option `unroll`; returns an array of that shape, and sums over all
         axes but the last, or over all.
-      *arrays: All of one shape (T, ..., C), but that of some, and of the result, T may be 1.
+      *arrays: Of one shape (T, ..., C), but for T, which may be 1 in some, and in the result.
 
     Returns:
       What `scan` returns for the arrays.
@@ -122,15 +122,15 @@ def _loop(
 ) -> Any:
     """Applies a function piece by piece; `take(results, parts, origin)` puts its results into what `start` makes.
 
-    `start` takes what the function returns for whole arrays, as shapes and types. If it is `mapped`, the first result
-    is an array like the others. It takes the place of the last of several, where it is as large: each piece is read
+    `start` takes what the function returns for whole arrays, as shapes and types. With `mapped`, the first result is
+    an array like those given. It takes the place of the last of several, where it is as large: each piece is read
     before it is overwritten.
     """
     *others, last = arrays
     if last.size == 0:
         return function(*arrays)
     results, structure = jax.tree.flatten(start(jax.eval_shape(function, *arrays)))
-    timesteps = max(x.shape[0] for x in (*arrays, *results[:mapped]))
+    timesteps = max(x.shape[0] for x in (*arrays, *(results[:1] if mapped else ())))
     shape = (timesteps, *last.shape[1:])
     piece = piece_shape(shape)
     counts = [whole // part for whole, part in zip(shape, piece, strict=True)]

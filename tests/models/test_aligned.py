@@ -117,6 +117,21 @@ def test_a_map_with_two_teachers_of_the_same_tokens_is_made_once():
     assert students[0, 2] is students[0, 3]
 
 
+@pytest.mark.parametrize("at", ["intra_at", "inter_at"])
+def test_tokens_wait_for_all_maps(at):
+    """They depend on them, which shows where a map begins with a NaN."""
+    given = spikes()
+    for l in (0, 3):
+        poisoned = [*given[:l], tuple(x.at[0, 0, 0, 0].set(jnp.nan) for x in given[l]), *given[l + 1 :]]
+        assert (made(Aligned(**{at: (0, 3)}), poisoned)[1] != 1).all()
+
+
+def test_one_timestep_and_one_head_have_no_teacher():
+    q, k = (x[:1] for x in spikes()[0])
+    assert maps_within(q, k, heads=1, scale=SCALE, over_time=True, over_heads=True) == {}
+    assert set(maps_within(q, k, over_time=True, over_heads=True, **OPTIONS)) == {"heads"}
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("match", ["interpolate", "gather"])
 def test_lean_changes_no_gradient_and_the_deepest_is_taught_by_none(match, dtype):

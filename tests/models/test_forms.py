@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stata_jax.models import winograd
-from stata_jax.models.fire import Layer, normalize_and_fire
+from stata_jax.models.fire import Constants, normalize_and_fire
 from stata_jax.models.normalize import normalize
 from stata_jax.models.pooling import max_pool
 from stata_jax.models.products import convolve
@@ -27,11 +27,11 @@ CASES = {
     "plif": (plif, [normal(4, 3, 5, 6), jnp.asarray(0.4, jnp.float32)]),
     "normalize": (lambda *x: normalize(*x, 1e-5, None)[0], [normal(2, 3, 4, 5), normal(5), normal(5, seed=1)]),
     "normalize_and_fire": (
-        lambda *x: normalize_and_fire(*x, Layer(Neuron(2.0, 1.0, 0.0, 4.0, True), 1e-5))[0],
+        lambda *x: normalize_and_fire(*x, Constants(Neuron(2.0, 1.0, 0.0, 4.0, True), 1e-5))[0],
         [normal(4, 3, 5, 6), normal(6), normal(6, seed=1)],
     ),
     "normalize_and_fire, one timestep for several": (
-        lambda *x: normalize_and_fire(*x, Layer(Neuron(2.0, 1.0, 0.0, 4.0, True), 1e-5, repeats=4))[0],
+        lambda *x: normalize_and_fire(*x, Constants(Neuron(2.0, 1.0, 0.0, 4.0, True), 1e-5, repeats=4))[0],
         [normal(1, 3, 5, 6), normal(6), normal(6, seed=1)],
     ),
     "max_pool": (max_pool, [jnp.round(normal(3, 4, 6, 2))]),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stata_jax.models.spikingformer import Spikingformer
+from stata_jax.sparsity.maps import Aligned
 from stata_jax.sparsity.select import surviving_tokens
 
 SIZE = dict(num_classes=10, timesteps=3, dim=32, depth=3, heads=4, pooling="1100", attention_scale=1.0)
@@ -120,16 +121,42 @@ def test_logits_do_not_depend_on_batch_mates(settings):
 def test_a_static_image_equals_a_recording_of_equal_frames():
     apply, variables = built(**STATA)
     recording = jnp.broadcast_to(IMAGES, (3, *IMAGES.shape))
-    np.testing.assert_array_equal(apply(variables, recording)[0], apply(variables, IMAGES)[0])
+    expected = apply(variables, IMAGES)[0]
+    np.testing.assert_array_equal(apply(variables, recording)[0], expected)
+    np.testing.assert_array_equal(apply(variables, recording[:1])[0], expected)  # one frame stands for all timesteps
 
 
-def test_running_statistics_of_a_static_image_equal_those_of_its_frames():
-    model = Spikingformer(**SIZE)
-    variables = built(**SIZE)[1]
-    apply = jax.jit(functools.partial(model.apply, train=True, mutable=["batch_stats"]))
-    _, image = apply(variables, IMAGES)
-    _, frames = apply(variables, jnp.broadcast_to(IMAGES, (3, *IMAGES.shape)))
-    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=2e-6, atol=1e-7), image, frames)
+@pytest.mark.parametrize("neuron", ["lif", "plif"])
+def test_training_on_a_static_image_equals_training_on_its_frames(neuron):
+    model = Spikingformer(**SIZE, neuron=neuron, lean=True)
+    variables = lively(jax.jit(model.init)(jax.random.key(1), IMAGES))
+
+    @jax.jit
+    def learn(images):
+        def loss(params):
+            given = {**variables, "params": params}
+            (logits, _), updated = model.apply(given, images, train=True, mutable=["batch_stats"])
+            return jnp.sum(jnp.square(logits)), updated["batch_stats"]
+
+        return jax.grad(loss, has_aux=True)(variables["params"])
+
+    (image, image_stats), (frames, frames_stats) = learn(IMAGES), learn(jnp.broadcast_to(IMAGES, (3, *IMAGES.shape)))
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=2e-6, atol=1e-7), image_stats, frames_stats)
+    assert float(jnp.abs(image["stem"]["conv0"]["conv"]["kernel"]).max()) > 0
+    for once, each in zip(jax.tree.leaves(image), jax.tree.leaves(frames), strict=True):
+        np.testing.assert_allclose(once, each, rtol=1e-4, atol=1e-5 * float(jnp.abs(each).max()) + 1e-6)
+
+
+@pytest.mark.parametrize("part", ["intra_at", "inter_at"])
+def test_blocks_to_align_must_be_there(part):
+    model = Spikingformer(**SIZE, align=Aligned(**{part: (0, 3)}))
+    with pytest.raises(ValueError, match=rf"align.{part} must name blocks from 0 to 2, got \(0, 3\)"):
+        model.init(jax.random.key(0), IMAGES)
+
+
+def test_unknown_match():
+    with pytest.raises(ValueError, match="unknown match 'crop': use one of interpolate, gather"):
+        Spikingformer(**SIZE, align=Aligned(match="crop")).init(jax.random.key(0), IMAGES)
 
 
 def test_the_pool_can_leave_the_anchor_out():

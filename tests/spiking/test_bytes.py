@@ -58,6 +58,15 @@ def test_gradients_of_what_is_read_beside_wait_for_those_of_what_goes_on(lean):
     assert not np.array_equal(pull((jnp.full((2,), jnp.nan), jnp.ones((3,))))[1], [2, 2, 2])
 
 
+def test_what_goes_on_waits_for_what_is_read_beside():
+    def read(q):
+        return q, {"a NaN": jnp.full((2, 2), jnp.nan)}
+
+    x = jnp.zeros((2,))
+    assert (read_beside(read, x, (jnp.ones((3,)),), lean=True)[0] != x).all()
+    np.testing.assert_array_equal(read_beside(jnp.square, x, (jnp.ones((3,)),), lean=True)[0], x)
+
+
 def test_later_changes_nothing():
     x = jnp.asarray([1.5, -2.0, np.inf])
     np.testing.assert_array_equal(later(x, after=jnp.ones((2, 2))), x)

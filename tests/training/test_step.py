@@ -13,6 +13,7 @@ import pytest
 from configs import digits
 from stata_jax import build
 from stata_jax.config import apply_overrides
+from stata_jax.models import layers
 from stata_jax.sparsity.coverage import coverage_sums
 from stata_jax.training.compilation import compile_program
 from stata_jax.training.evaluation import evaluate
@@ -215,7 +216,8 @@ def test_micro_batches_of_a_spiking_network():
 
 @pytest.mark.parametrize("family", ["spikingformer", "spikformer", "sdt"])
 @pytest.mark.parametrize(("pooling", "depth", "recompute"), [("1100", 1, False), ("0011", 2, True)])
-def test_lean_training_is_the_same_training(family, pooling, depth, recompute):
+def test_lean_training_is_the_same_training(family, pooling, depth, recompute, monkeypatch):
+    monkeypatch.setattr(layers, "NEXT_TO_NOTHING", 9)  # a convolution of grey images alone
     changes = {"model.dim": 16, "model.timesteps": 2, "data.image_size": 16, "model.family": family}
     changes |= {"model.pooling": pooling, "model.depth": depth, "sparsity.prune_at": tuple(range(depth))}
     settings = apply_overrides(digits.get_config(), changes)
@@ -234,9 +236,12 @@ def test_lean_training_is_the_same_training(family, pooling, depth, recompute):
     (plain, plain_metrics), (lean, lean_metrics) = results
     jax.tree.map(np.testing.assert_array_equal, plain.batch_stats, lean.batch_stats)
     jax.tree.map(np.testing.assert_array_equal, plain_metrics["rates"], lean_metrics["rates"])  # the same spikes
-    moments = [jax.tree.leaves(state.opt_state) for state in (plain, lean)]  # a tenth of the gradient, and its square
-    largest = max(float(jnp.max(jnp.abs(leaf))) for leaf in moments[0] if leaf.dtype == jnp.float32)
-    for ours, theirs in zip(*moments, strict=True):
-        # Biases before a normalisation have no gradient but rounding errors.
-        room = max(1e-5 * float(jnp.max(jnp.abs(ours))), 1e-6 * largest)
-        np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=room)
+    # A tenth of the gradient, and its square.
+    moments = [jax.tree_util.tree_leaves_with_path(state.opt_state) for state in (plain, lean)]
+    largest = max(float(jnp.max(jnp.abs(leaf))) for _, leaf in moments[0] if leaf.dtype == jnp.float32)
+    for (path, ours), (_, theirs) in zip(*moments, strict=True):
+        size = float(jnp.max(jnp.abs(ours)))
+        if jax.tree_util.keystr(path).endswith("['linear']['bias']"):  # before a normalisation: rounding errors alone
+            assert max(size, float(jnp.max(jnp.abs(theirs)))) < 1e-4 * largest
+        else:
+            np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5 * size)
