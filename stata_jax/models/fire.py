@@ -97,26 +97,26 @@ def _backward(
 normalize_and_fire.defvjp(_forward, _backward)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 5, 6))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 6))
 def product_and_fire(
     product: Callable[[jax.Array, Any], jax.Array],
+    in_bytes: bool,
     x: jax.Array,
     weights: Any,
     scale: jax.Array,
     bias: jax.Array,
     constants: Constants,
-    in_bytes: bool,
 ) -> Fired:
     """`normalize_and_fire(product(x, weights), ...)`, keeping `x` alone for the backward pass.
 
     Args:
       product: Takes `x` and `weights`, and returns an array (T, ..., C) in the type of `x`.
+      in_bytes: Whether to keep `x` in bytes, where it has whole numbers from 0 to 255, such as spikes.
       x: Shape (T, ...), any floating type.
       weights: Arrays.
       scale: As the others, see `normalize_and_fire`.
       bias: Likewise.
       constants: Likewise.
-      in_bytes: Whether to keep `x` in bytes, where it has whole numbers from 0 to 255, such as spikes.
 
     Returns:
       What `normalize_and_fire` returns.
@@ -125,20 +125,14 @@ def product_and_fire(
 
 
 def _forward_with_product(
-    product: Callable[[jax.Array, Any], jax.Array],
-    x: jax.Array,
-    weights: Any,
-    scale: jax.Array,
-    bias: jax.Array,
-    constants: Constants,
-    in_bytes: bool,
+    product: Callable[[jax.Array, Any], jax.Array], in_bytes: bool, x: jax.Array, weights: Any, *rest: Any
 ) -> tuple[Fired, Any]:
-    results, ((_, *statistics), var, bias) = _forward(product(x, weights), scale, bias, constants)
+    results, ((_, *statistics), var, bias) = _forward(product(x, weights), *rest)
     return results, (x.astype(jnp.uint8) if in_bytes else x, weights, statistics, var, bias)
 
 
 def _backward_with_product(
-    product: Callable[[jax.Array, Any], jax.Array], constants: Constants, _: bool, kept: Any, gradients: Fired
+    product: Callable[[jax.Array, Any], jax.Array], _: bool, constants: Constants, kept: Any, gradients: Fired
 ) -> Any:
     x, weights, statistics, var, bias = kept
     y, pull = jax.vjp(product, restore(x, gradients[0].dtype, after=gradients[0]), weights)

@@ -101,14 +101,14 @@ class BatchNorm(nn.Module):
         self, product: Product, x: jax.Array, weights: Weights, neuron: LIF, *, in_bytes: bool
     ) -> tuple[jax.Array, jax.Array]:
         """`fire(product(x, weights))` in training, which keeps `x` alone for the backward pass."""
-        return self._fire(product_and_fire, (product, x, weights), weights[0].shape[-1], neuron, in_bytes)
+        return self._fire(product_and_fire, (product, in_bytes, x, weights), weights[0].shape[-1], neuron)
 
     def _fire(
-        self, function: Callable[..., Any], given: tuple[Any, ...], channels: int, neuron: LIF, *options: bool
+        self, function: Callable[..., Any], given: tuple[Any, ...], channels: int, neuron: LIF
     ) -> tuple[jax.Array, jax.Array]:
         scale, bias, running = self._variables(channels)
         constants = Constants(neuron.constants, self.epsilon, self._axis_name, self.repeats)
-        spikes, number, *statistics = function(*given, scale, bias, constants, *options)
+        spikes, number, *statistics = function(*given, scale, bias, constants)
         self._run(running, *statistics, count=spikes.size // channels)
         return spikes, number / spikes.size
 

@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+Kept = tuple[tuple[jax.Array, ...], jax.Array]
+
 
 def keeping_bytes(function: Callable[..., jax.Array], *, lean: bool) -> Callable[..., jax.Array]:
     """The same function, whose backward pass starts from its arguments in bytes, without loss.
@@ -26,14 +28,12 @@ def _from_bytes(function: Callable[..., jax.Array], *spikes: jax.Array) -> jax.A
     return function(*spikes)
 
 
-def _forward(function: Callable[..., jax.Array], *spikes: jax.Array) -> tuple[jax.Array, Any]:
-    of_type = jnp.zeros((0,), spikes[0].dtype)  # carries the type
-    return function(*spikes), (tuple(x.astype(jnp.uint8) for x in spikes), of_type)
+def _forward(function: Callable[..., jax.Array], *spikes: jax.Array) -> tuple[jax.Array, Kept]:
+    return function(*spikes), _keep(spikes, lean=True)
 
 
-def _backward(function: Callable[..., jax.Array], kept: Any, gradient: jax.Array) -> Any:
-    spikes, of_type = kept
-    return jax.vjp(function, *(restore(x, of_type.dtype, after=gradient) for x in spikes))[1](gradient)
+def _backward(function: Callable[..., jax.Array], kept: Kept, gradient: jax.Array) -> Any:
+    return jax.vjp(function, *_take_up(kept, after=gradient))[1](gradient)
 
 
 def read_beside(
@@ -70,19 +70,28 @@ def _read_beside(
 
 
 def _read_forward(function: Callable[..., Any], lean: bool, x: jax.Array, spikes: Any, constants: Any) -> Any:
-    of_type = jnp.zeros((0,), spikes[0].dtype)  # carries the type
-    kept = tuple(each.astype(jnp.uint8) for each in spikes) if lean else spikes
-    return _read_beside(function, lean, x, spikes, constants), (kept, constants, of_type)
+    return _read_beside(function, lean, x, spikes, constants), (_keep(spikes, lean=lean), constants)
 
 
-def _read_backward(function: Callable[..., Any], lean: bool, kept: Any, gradients: Any) -> Any:
-    spikes, constants, of_type = kept
-    dx, gradient = gradients
-    spikes = tuple(restore(each, of_type.dtype, after=dx) for each in spikes)
-    return dx, jax.vjp(lambda *spikes: function(*spikes, *constants), *spikes)[1](gradient), None
+def _read_backward(function: Callable[..., Any], _: bool, residuals: Any, gradients: Any) -> Any:
+    (kept, constants), (dx, gradient) = residuals, gradients
+    pull = jax.vjp(lambda *spikes: function(*spikes, *constants), *_take_up(kept, after=dx))[1]
+    return dx, pull(gradient), None
 
 
 _read_beside.defvjp(_read_forward, _read_backward)
+
+
+def _keep(spikes: tuple[jax.Array, ...], *, lean: bool) -> Kept:
+    """Spikes for the backward pass, in bytes if lean, and an empty array that carries their type."""
+    of_type = jnp.zeros((0,), spikes[0].dtype)
+    return tuple(x.astype(jnp.uint8) for x in spikes) if lean else spikes, of_type
+
+
+def _take_up(kept: Kept, *, after: jax.Array) -> tuple[jax.Array, ...]:
+    """What `_keep` was given, not before another array is there."""
+    spikes, of_type = kept
+    return tuple(restore(x, of_type.dtype, after=after) for x in spikes)
 
 
 def restore(spikes: jax.Array, dtype: Any, *, after: jax.Array) -> jax.Array:

@@ -30,10 +30,9 @@ def jit_once(function: Callable[..., Any]) -> Callable[..., Any]:
     """`jax.jit` for a function that is called once, so that compiling it is what takes the time."""
 
     def call(*args: Any) -> Any:
-        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args))
-        return (
-            function(*args) if traced else Once(function, *args).take()
-        )  # a part of another program is compiled there
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args)):
+            return function(*args)  # a part of another program has no options of its own
+        return Once(function, *args).take()
 
     return call
 

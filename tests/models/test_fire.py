@@ -128,7 +128,7 @@ def test_a_product_computed_again_changes_nothing_and_is_not_kept(dtype, in_byte
         return normalize_and_fire(product(x, (weight,)), scale, bias, Constants(neuron, EPSILON))
 
     def again(x, weight, scale, bias):
-        return product_and_fire(product, x, (weight,), scale, bias, Constants(neuron, EPSILON), in_bytes)
+        return product_and_fire(product, in_bytes, x, (weight,), scale, bias, Constants(neuron, EPSILON))
 
     results = []
     for function in (kept, again):
@@ -160,7 +160,7 @@ def test_a_product_of_one_timestep_computed_again_over_devices(dtype):
 
     def once(x, weight, scale, bias):
         constants = Constants(neuron, EPSILON, "device", repeats=4)
-        return product_and_fire(product, x, (weight,), scale, bias, constants, False)
+        return product_and_fire(product, False, x, (weight,), scale, bias, constants)
 
     def repeated(x, weight, scale, bias):
         x = jnp.broadcast_to(x, (4, 8, 3))
