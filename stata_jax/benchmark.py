@@ -162,6 +162,8 @@ def measure(
     for mode in modes:
         if mode not in MODES:
             raise ConfigError(f"--modes names {mode!r}, but it must be train, infer or both")
+    if peers:
+        peer_programs.leave_memory()
     import jax
 
     from stata_jax import build

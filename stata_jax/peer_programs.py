@@ -1,5 +1,6 @@
 """The benchmark's peers from a config: what they need of it, and what it must not ask of them."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,6 +33,14 @@ def check(names: Sequence[str], settings: ConfigDict) -> None:
         peers.check(names, device=_device())
     except peers.PeerError as error:
         raise ConfigError(str(error)) from error
+
+
+def leave_memory() -> None:
+    """Has JAX take an accelerator's memory as it needs it, not most of it at once, unless the environment says so.
+
+    Call it before JAX is asked for a device.
+    """
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
 def prepare(peer: str, settings: ConfigDict, mode: str) -> tuple[Callable[[], Any], dict[str, Any]]:

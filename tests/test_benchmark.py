@@ -1,10 +1,11 @@
 """The benchmark command: what it times, the ratios of its table, and mistakes."""
 
 import json
+import os
 
 import pytest
 
-from stata_jax import benchmark, config
+from stata_jax import benchmark, config, peer_programs
 from stata_jax.analysis.profiling import Timing
 
 SMALL = ["--config.model.dim=16", "--config.model.heads=2", "--config.data.image_size=16"]
@@ -66,3 +67,12 @@ def test_events_come_as_recordings():
     settings = benchmark.settings_for("spikformer_2_256_dvs", keep_rate=1.0, batch_size=2, overrides={})
     assert (settings.data.channels, settings.data.image_size, settings.model.timesteps) == (2, 128, 16)
     config.check(settings)
+
+
+def test_peers_leave_a_part_of_an_accelerator_to_each_other(monkeypatch):
+    monkeypatch.delenv("XLA_PYTHON_CLIENT_PREALLOCATE", raising=False)
+    peer_programs.leave_memory()
+    assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "true")
+    peer_programs.leave_memory()
+    assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "true"

@@ -89,7 +89,7 @@ def prepare(
     """
     check([name], device=device)
     import torch
-    from spikingjelly.activation_based import functional
+    from spikingjelly.activation_based import functional, precision
 
     from stata_jax.analysis.peer_models import Peer, Settings
 
@@ -103,6 +103,10 @@ def prepare(
     images = torch.rand(*events, batch_size, settings.channels, image_size, image_size, device=device)
     labels = torch.randint(settings.num_classes, (batch_size,), device=device)
     optimizer = adamw(model, learning_rate=learning_rate, weight_decay=weight_decay)
+    if device == "cuda" and dtype == "bfloat16":
+        # With membranes in the type of autocast's currents, SpikingJelly would fall back on its slow reference.
+        config = precision.PrecisionConfig(mode="bf16", neuron_storage="bf16")
+        precision.prepare_model_for_precision(model, device, config)
     forward = torch.compile(model) if PEERS[name] else model
 
     def logits() -> Any:

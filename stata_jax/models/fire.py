@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from stata_jax.models.normalize import Kept, apply_statistics, gradient_sums, input_gradient, statistics
 from stata_jax.spiking.bytes import restore
 from stata_jax.spiking.lif import Neuron, current_gradient, fire_and_count
+from stata_jax.spiking.one_pass import apart
 from stata_jax.spiking.pieces import map_and_sum_pieces
 
 Fired = tuple[jax.Array, jax.Array, jax.Array, jax.Array]  # spikes, their number, mean and variance
@@ -84,7 +85,7 @@ def _backward(
 
     def through_neurons(x: jax.Array, spike_gradient: jax.Array, *, unroll: int) -> tuple[jax.Array, Sums]:
         current = constants.current(x, mean, var, scale, bias)
-        dy = current_gradient(constants.neuron, current, spike_gradient, gradients[1], unroll=unroll)
+        dy = apart(current_gradient(constants.neuron, current, spike_gradient, gradients[1], unroll=unroll))
         if constants.repeats > 1:
             dy = jnp.sum(dy, axis=0, keepdims=True)
         return dy, gradient_sums(mean, inverse, x, dy)

@@ -1,4 +1,4 @@
-"""The few layers that all families share: neuron, batch normalisation, products."""
+"""The few layers that all families share: products and their normalisation, and what makes them for a network."""
 
 import dataclasses
 import math
@@ -9,15 +9,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from stata_jax.models.fire import Constants, normalize_and_fire, product_and_fire, repeat
 from stata_jax.models.initial import normal_002, torch_bias, torch_uniform
-from stata_jax.models.normalize import apply_statistics, normalize
+from stata_jax.models.neuron import LIF, BatchNorm, Product, Weights
 from stata_jax.models.products import convolve, linear
-from stata_jax.spiking.lif import Neuron, lif_and_rate
-from stata_jax.spiking.plif import plif
 
-Weights = tuple[jax.Array, ...]  # kernel, and perhaps bias
-Product = Callable[[jax.Array, Weights], jax.Array]
 Seen = dict[str, Any]  # named intermediate values that a module returns beside its output
 # Products whose values are sums of at most so many terms are computed again in the backward pass if asked for; always.
 CHEAP, NEXT_TO_NOTHING = 1024, 32
@@ -28,110 +23,6 @@ def fold_time(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.A
     timesteps, batch = x.shape[:2]
     y = function(x.reshape(timesteps * batch, *x.shape[2:]))
     return y.reshape(timesteps, batch, *y.shape[1:])
-
-
-class LIF(nn.Module):
-    """The neuron of `stata_jax.spiking` as a layer; returns its spikes and its firing rate.
-
-    Attributes:
-      tau: Membrane time constant in timesteps; where it is learned, its initial value, above 1.
-      threshold: V_th.
-      alpha: Steepness of the surrogate gradient.
-      learn_tau: Whether the layer learns one time constant, `1 / tau = sigmoid(w)`, for all of its neurons.
-    """
-
-    tau: float = 2.0
-    threshold: float = 1.0
-    alpha: float = 4.0
-    learn_tau: bool = False
-    lean: bool = False  # see `lif`
-
-    @nn.compact
-    def __call__(self, current: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Maps currents (T, ...) to spikes (T, ...) and their mean, the firing rate."""
-        if self.learn_tau:
-            w = self.param("w", nn.initializers.constant(-math.log(self.tau - 1)), (), jnp.float32)
-            spikes = plif(current, jax.nn.sigmoid(w), threshold=self.threshold, alpha=self.alpha)
-            return spikes, jnp.mean(spikes.astype(jnp.float32))
-        return lif_and_rate(current, **self.constants._asdict())
-
-    @property
-    def constants(self) -> Neuron:
-        """What the neurons are, but for a time constant that is learned."""
-        return Neuron(self.tau, self.threshold, reset=0.0, alpha=self.alpha, lean=self.lean)
-
-
-class BatchNorm(nn.Module):
-    """Batch normalisation over all axes but the last, with torch's running statistics.
-
-    `y = (x - mean) / sqrt(var + eps) * scale + bias`, by the batch's statistics in training and by the running ones
-    otherwise. `var` is the biased variance; the running variance takes the unbiased one, `var n / (n - 1)`, as torch
-    does and Flax's own layer does not, so that checkpoints and running statistics agree with the published models.
-    Statistics are float32 and, with an axis name, taken over all devices.
-
-    Attributes:
-      axis_name: Name of the mapped device axis, or None.
-      repeats: How often each value stands for itself: T where one static image stands for T equal ones.
-    """
-
-    axis_name: str | None = None
-    repeats: int = 1
-    momentum: float = 0.9  # of the running statistics; torch calls the complement, 0.1, momentum
-    epsilon: float = 1e-5
-
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Normalises (..., C)."""
-        scale, bias, running = self._variables(x.shape[-1])
-        if not train:
-            return apply_statistics(x, running["mean"].value, running["var"].value, scale, bias, epsilon=self.epsilon)
-        y, *statistics = normalize(x, scale, bias, self.epsilon, self._axis_name)
-        self._run(running, *statistics, count=self.repeats * x.size // x.shape[-1])
-        return y
-
-    def fire(self, x: jax.Array, neuron: LIF, *, train: bool) -> tuple[jax.Array, jax.Array]:
-        """Normalises (T, ..., C) and returns the spikes that follow and their rate, `neuron(norm(x))`.
-
-        In training the current between the two is not kept for the backward pass.
-        """
-        if not train or neuron.learn_tau:
-            return neuron(repeat(self(x, train=train), self.repeats))
-        return self._fire(normalize_and_fire, (x,), x.shape[-1], neuron)
-
-    def fire_product(
-        self, product: Product, x: jax.Array, weights: Weights, neuron: LIF, *, in_bytes: bool
-    ) -> tuple[jax.Array, jax.Array]:
-        """`fire(product(x, weights))` in training, which keeps `x` alone for the backward pass."""
-        return self._fire(product_and_fire, (product, in_bytes, x, weights), weights[0].shape[-1], neuron)
-
-    def _fire(
-        self, function: Callable[..., Any], given: tuple[Any, ...], channels: int, neuron: LIF
-    ) -> tuple[jax.Array, jax.Array]:
-        scale, bias, running = self._variables(channels)
-        constants = Constants(neuron.constants, self.epsilon, self._axis_name, self.repeats)
-        spikes, number, *statistics = function(*given, scale, bias, constants)
-        self._run(running, *statistics, count=spikes.size // channels)
-        return spikes, number / spikes.size
-
-    @nn.compact
-    def _variables(self, channels: int) -> tuple[jax.Array, jax.Array, dict[str, Any]]:
-        """Scale and bias, and the running statistics."""
-        scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
-        mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
-        var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
-        return scale, bias, {"mean": mean, "var": var}
-
-    @property
-    def _axis_name(self) -> str | None:
-        return None if self.is_initializing() else self.axis_name
-
-    def _run(self, running: dict[str, Any], mean: jax.Array, var: jax.Array, *, count: int) -> None:
-        """Moves the running statistics towards those of a batch of `count` values a channel and device."""
-        if self.is_initializing():
-            return
-        n = count * (1 if self.axis_name is None else jax.lax.axis_size(self.axis_name))
-        for name, value in (("mean", mean), ("var", var * (n / max(n - 1, 1)))):
-            running[name].value = self.momentum * running[name].value + (1 - self.momentum) * value
 
 
 class ProductNorm(nn.Module):
@@ -165,26 +56,34 @@ class ProductNorm(nn.Module):
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Maps (T, ..., C) to (T, ..., features)."""
-        x, weights, norm = self._parts(x)
-        y: jax.Array = norm(self.product()(x, weights), train=train)
+        x, weights, offset, norm = self._parts(x, train=train)
+        y: jax.Array = norm(self.product()(x, weights), train=train, offset=offset)
         return y
 
     def fire(self, x: jax.Array, neuron: LIF, *, train: bool) -> tuple[jax.Array, jax.Array]:
         """Maps (T, ..., C) to the spikes (T, ..., features) that follow, and their firing rate."""
-        x, weights, norm = self._parts(x)
+        x, weights, offset, norm = self._parts(x, train=train)
         most = CHEAP if self.lean and self.recompute else NEXT_TO_NOTHING
         again = x.shape[-1] <= self.features and math.prod(self.window) * x.shape[-1] <= most
         if train and again and not neuron.learn_tau:
-            return norm.fire_product(self.product(), x, weights, neuron, in_bytes=self.lean)
-        return norm.fire(self.product()(x, weights), neuron, train=train)
+            return norm.fire_product(self.product(), x, weights, neuron, in_bytes=self.lean, offset=offset)
+        return norm.fire(self.product()(x, weights), neuron, train=train, offset=offset)
 
     @nn.compact
-    def _parts(self, x: jax.Array) -> tuple[jax.Array, Weights, BatchNorm]:
-        """The input and the weights in the type of the product, and the normalisation."""
+    def _parts(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, Weights, jax.Array | None, BatchNorm]:
+        """The input and the weights in the type of the product, what training leaves out of it, the normalisation.
+
+        The mean of a batch takes a bias away again, so that its gradient is 0; training neither adds it nor sums up
+        rounding errors for its gradient. The running mean alone has it.
+        """
         shape = (*self.window, x.shape[-1], self.features)
         weights = _Weights(shape, self.use_bias, self.small_init, name=self.name_of_product)()
         x, *of_type = nn.dtypes.promote_dtype(x, *weights, dtype=self.dtype)
-        return x, tuple(of_type), BatchNorm(axis_name=self.axis_name, repeats=self.repeats, name="norm")
+        norm = BatchNorm(axis_name=self.axis_name, repeats=self.repeats, name="norm")
+        if train and len(of_type) > 1:
+            kernel, bias = of_type
+            return x, (kernel,), jax.lax.stop_gradient(bias).astype(jnp.float32), norm
+        return x, tuple(of_type), None, norm
 
 
 class _Weights(nn.Module):

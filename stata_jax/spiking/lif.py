@@ -1,11 +1,12 @@
 """The leaky integrate-and-fire neuron (Eqs. 1-3) as one scan over time."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from stata_jax.spiking import one_pass
 from stata_jax.spiking.pieces import map_and_sum_pieces, scan_by_pieces
 from stata_jax.spiking.surrogate import sigmoid_slope, spike
 
@@ -80,6 +81,10 @@ class Neuron(NamedTuple):
     alpha: float
     lean: bool
 
+    def spike_type(self, current: jax.Array) -> Any:
+        """The type in which spikes are made."""
+        return jnp.uint8 if self.lean else current.dtype
+
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _lif(neuron: Neuron, current: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -94,22 +99,44 @@ def _lif(neuron: Neuron, current: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def fire_and_count(neuron: Neuron, current: jax.Array, *, unroll: int) -> tuple[jax.Array, jax.Array]:
     """The spikes `S` of `charge_and_fire`, and their number."""
+    if one_pass.suits(current.shape[0]):
+        return one_pass.read_words(fire_in_words(neuron, current), current.shape[0], neuron.spike_type(current))
     spikes = charge_and_fire(neuron, current, unroll=unroll)[0]
     return spikes, jnp.sum(spikes.astype(jnp.float32))
 
 
+def fire_in_words(neuron: Neuron, current: jax.Array) -> jax.Array:
+    """The spikes of `charge_and_fire` as words of shape (...), whose bit `t` is the spike at `t`."""
+    timesteps = current.shape[0]
+    word = one_pass.word_type(timesteps)
+
+    def step(state: tuple[jax.Array, jax.Array], at_t: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
+        (membrane, words), (x, bit) = state, at_t
+        spikes, _, membrane = charge(neuron, membrane, x)
+        return (membrane, words | (spikes.astype(word) << bit)), None
+
+    rest = jnp.full(current.shape[1:], neuron.reset, jnp.float32)
+    start = rest, jnp.zeros(rest.shape, word)
+    words: jax.Array = jax.lax.scan(step, start, (current, jnp.arange(timesteps, dtype=word)), unroll=timesteps)[0][1]
+    return words
+
+
+def charge(neuron: Neuron, membrane: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """One timestep of `lif`: the spikes, `H`, and the membrane after the reset, from `V[t-1]` and `X[t]`."""
+    charged = membrane + (x.astype(jnp.float32) - (membrane - neuron.reset)) / neuron.tau
+    spikes = spike(charged - neuron.threshold)
+    return spikes, charged, charged * (1 - spikes) + neuron.reset * spikes
+
+
 def charge_and_fire(neuron: Neuron, current: jax.Array, *, unroll: int) -> tuple[jax.Array, jax.Array]:
     """The equations of `lif`: spikes `S`, as bytes if it is lean, and the potentials `H` before the reset, (T, ...)."""
-    tau, threshold, reset, _, lean = neuron
-    spike_type = jnp.uint8 if lean else current.dtype
+    spike_type = neuron.spike_type(current)
 
     def step(membrane: jax.Array, x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        charged = membrane + (x.astype(jnp.float32) - (membrane - reset)) / tau
-        spikes = spike(charged - threshold)
-        membrane = charged * (1 - spikes) + reset * spikes
+        spikes, charged, membrane = charge(neuron, membrane, x)
         return membrane, (spikes.astype(spike_type), charged)
 
-    rest = jnp.full(current.shape[1:], reset, jnp.float32)
+    rest = jnp.full(current.shape[1:], neuron.reset, jnp.float32)
     return jax.lax.scan(step, rest, current, unroll=unroll)[1]
 
 

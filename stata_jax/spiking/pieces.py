@@ -14,12 +14,11 @@ import jax
 import jax.numpy as jnp
 
 from stata_jax.spiking.hardware import by_hardware
+from stata_jax.spiking.one_pass import MOST, apart, row_major
 
 # Values of one array in a piece: the arrays of a piece, in float32, fit the caches of one core. Arrays whose first and
 # last axes alone hold more stay whole.
 PIECE = 262144
-# Timesteps that the compiler of an accelerator sees at once, and fuses into one pass over the neurons.
-UNROLL = 16
 
 
 def scan_by_pieces(scan: Callable[..., Any], *arrays: jax.Array) -> Any:
@@ -32,16 +31,20 @@ def scan_by_pieces(scan: Callable[..., Any], *arrays: jax.Array) -> Any:
     Returns:
       What `scan` returns for the arrays.
     """
-    return by_pieces(functools.partial(scan, unroll=1), *arrays, elsewhere=_unrolled(scan))
+
+    def elsewhere(*arrays: jax.Array) -> Any:
+        return jax.tree.map(apart, _unrolled(scan)(*arrays))
+
+    return by_pieces(functools.partial(scan, unroll=1), *arrays, elsewhere=elsewhere)
 
 
 def _unrolled(scan: Callable[..., Any]) -> Callable[..., Any]:
     """The form of a scan for hardware that takes whole arrays."""
 
     def unrolled(*arrays: jax.Array) -> Any:
-        # The barriers stop what reads the result from repeating the whole chain of timesteps.
-        arrays = jax.lax.optimization_barrier(arrays)
-        return jax.lax.optimization_barrier(scan(*arrays, unroll=UNROLL))
+        # With the barrier the compiler does not see that the backward pass computes what the forward pass has had, and
+        # does not keep it.
+        return scan(*jax.lax.optimization_barrier(tuple(map(row_major, arrays))), unroll=MOST)
 
     return unrolled
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.models.normalize import normalize
-from stata_jax.spiking import pieces
+from stata_jax.models.normalize import normalize, statistics
+from stata_jax.spiking import hardware, pieces
 
 EPSILON = 1e-5
 
@@ -45,3 +45,33 @@ def test_gradient_over_devices_is_that_of_the_whole_batch():
     np.testing.assert_allclose(parts[0], whole[0], rtol=1e-4, atol=1e-5)
     for part, expected in zip(parts[1:], whole[1:], strict=True):  # each device has its share of the sum
         np.testing.assert_allclose(part.sum(0), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+@pytest.mark.parametrize("shape", [(3, 64, 4, 2, 5), (4, 7, 5), (600, 5)])
+def test_statistics_keep_their_digits_at_a_large_mean(shape, platform, monkeypatch):
+    monkeypatch.setattr(hardware, "platform", lambda: platform)
+    x = np.random.RandomState(2).randn(*shape).astype(np.float32) + np.float32([0, 1000, -3000, 0.01, 30])
+    mean, var = statistics(jnp.asarray(x))
+    exact = x.astype(np.float64).reshape(-1, 5)
+    np.testing.assert_allclose(mean, exact.mean(0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(var, exact.var(0), rtol=1e-3)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+def test_statistics_over_devices_are_those_of_the_whole_batch(platform, monkeypatch):
+    monkeypatch.setattr(hardware, "platform", lambda: platform)
+    scale = np.arange(1, 5)[:, None, None, None]  # the devices' own statistics differ
+    x = (np.random.RandomState(3).randn(4, 2, 6, 5) * scale + 10 * scale).astype(np.float32)
+    mean, var = jax.vmap(lambda x: statistics(x, axis_name="device"), axis_name="device")(jnp.asarray(x))
+    exact = x.astype(np.float64).reshape(-1, 5)
+    for of_device in zip(mean, var, strict=True):
+        np.testing.assert_allclose(of_device[0], exact.mean(0), rtol=1e-5)
+        np.testing.assert_allclose(of_device[1], exact.var(0), rtol=1e-4)
+
+
+def test_statistics_of_one_value_in_one_pass(monkeypatch):
+    monkeypatch.setattr(hardware, "platform", lambda: "gpu")
+    mean, var = statistics(jnp.full((2, 3, 4), 0.1))
+    np.testing.assert_allclose(mean, np.full(4, 0.1), rtol=1e-6)
+    np.testing.assert_array_equal(var, np.zeros(4))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.spiking import hardware, pieces
+from stata_jax.spiking import hardware, one_pass, pieces
 from stata_jax.spiking.lif import lif
 
 
@@ -60,4 +60,4 @@ def test_other_hardware_takes_whole_arrays_unrolled(monkeypatch):
         return x
 
     jax.make_jaxpr(lambda x: pieces.scan_by_pieces(scan, x))(jnp.zeros((20, 3)))
-    assert seen == [((20, 3), pieces.UNROLL)]
+    assert seen == [((20, 3), one_pass.MOST)]

@@ -1,5 +1,6 @@
 """Tests of stata_jax.training.cores in processes of their own."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -21,7 +22,9 @@ print(split, jax.local_device_count(), os.environ.get("NPROC"))
 
 def run(count, *, threads=0, before=""):
     program = PROGRAM.format(count=count, threads=threads, before=before)
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    env = {name: value for name, value in os.environ.items() if name != "NPROC"}  # that of these tests
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout.split()
 
 
 def test_a_processor_becomes_several_devices_of_one_thread():

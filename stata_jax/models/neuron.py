@@ -1,0 +1,138 @@
+"""The neuron and the batch normalisation that feeds it, as layers."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from stata_jax.models.fire import Constants, normalize_and_fire, product_and_fire, repeat
+from stata_jax.models.normalize import apply_statistics, normalize
+from stata_jax.spiking.lif import Neuron, lif_and_rate
+from stata_jax.spiking.plif import plif
+
+Weights = tuple[jax.Array, ...]  # kernel, and perhaps bias
+Product = Callable[[jax.Array, Weights], jax.Array]
+
+
+class LIF(nn.Module):
+    """The neuron of `stata_jax.spiking` as a layer; returns its spikes and its firing rate.
+
+    Attributes:
+      tau: Membrane time constant in timesteps; where it is learned, its initial value, above 1.
+      threshold: V_th.
+      alpha: Steepness of the surrogate gradient.
+      learn_tau: Whether the layer learns one time constant, `1 / tau = sigmoid(w)`, for all of its neurons.
+    """
+
+    tau: float = 2.0
+    threshold: float = 1.0
+    alpha: float = 4.0
+    learn_tau: bool = False
+    lean: bool = False  # see `lif`
+
+    @nn.compact
+    def __call__(self, current: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Maps currents (T, ...) to spikes (T, ...) and their mean, the firing rate."""
+        if self.learn_tau:
+            w = self.param("w", nn.initializers.constant(-math.log(self.tau - 1)), (), jnp.float32)
+            spikes = plif(current, jax.nn.sigmoid(w), threshold=self.threshold, alpha=self.alpha)
+            return spikes, jnp.mean(spikes.astype(jnp.float32))
+        return lif_and_rate(current, **self.constants._asdict())
+
+    @property
+    def constants(self) -> Neuron:
+        """What the neurons are, but for a time constant that is learned."""
+        return Neuron(self.tau, self.threshold, reset=0.0, alpha=self.alpha, lean=self.lean)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation over all axes but the last, with torch's running statistics.
+
+    `y = (x - mean) / sqrt(var + eps) * scale + bias`, by the batch's statistics in training and by the running ones
+    otherwise. `var` is the biased variance; the running variance takes the unbiased one, `var n / (n - 1)`, as torch
+    does and Flax's own layer does not, so that checkpoints and running statistics agree with the published models.
+    Statistics are float32 and, with an axis name, taken over all devices.
+
+    Attributes:
+      axis_name: Name of the mapped device axis, or None.
+      repeats: How often each value stands for itself: T where one static image stands for T equal ones.
+    """
+
+    axis_name: str | None = None
+    repeats: int = 1
+    momentum: float = 0.9  # of the running statistics; torch calls the complement, 0.1, momentum
+    epsilon: float = 1e-5
+
+    def __call__(self, x: jax.Array, *, train: bool, offset: jax.Array | None = None) -> jax.Array:
+        """Normalises (..., C); in training, `x` stands for `x + offset`, which shows in the running mean alone."""
+        scale, bias, running = self._variables(x.shape[-1])
+        if not train:
+            return apply_statistics(x, running["mean"].value, running["var"].value, scale, bias, epsilon=self.epsilon)
+        y, *statistics = normalize(x, scale, bias, self.epsilon, self._axis_name)
+        self._run(running, *statistics, offset=offset, count=self.repeats * x.size // x.shape[-1])
+        return y
+
+    def fire(
+        self, x: jax.Array, neuron: LIF, *, train: bool, offset: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Normalises (T, ..., C) and returns the spikes that follow and their rate, `neuron(norm(x))`.
+
+        In training the current between the two is not kept for the backward pass.
+        """
+        if not train or neuron.learn_tau:
+            return neuron(repeat(self(x, train=train, offset=offset), self.repeats))
+        return self._fire(normalize_and_fire, (x,), x.shape[-1], neuron, offset)
+
+    def fire_product(
+        self,
+        product: Product,
+        x: jax.Array,
+        weights: Weights,
+        neuron: LIF,
+        *,
+        in_bytes: bool,
+        offset: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """`fire(product(x, weights))` in training, which keeps `x` alone for the backward pass."""
+        return self._fire(product_and_fire, (product, in_bytes, x, weights), weights[0].shape[-1], neuron, offset)
+
+    def _fire(
+        self,
+        function: Callable[..., Any],
+        given: tuple[Any, ...],
+        channels: int,
+        neuron: LIF,
+        offset: jax.Array | None,
+    ) -> tuple[jax.Array, jax.Array]:
+        scale, bias, running = self._variables(channels)
+        constants = Constants(neuron.constants, self.epsilon, self._axis_name, self.repeats)
+        spikes, number, *statistics = function(*given, scale, bias, constants)
+        self._run(running, *statistics, offset=offset, count=spikes.size // channels)
+        return spikes, number / spikes.size
+
+    @nn.compact
+    def _variables(self, channels: int) -> tuple[jax.Array, jax.Array, dict[str, Any]]:
+        """Scale and bias, and the running statistics."""
+        scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
+        var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
+        return scale, bias, {"mean": mean, "var": var}
+
+    @property
+    def _axis_name(self) -> str | None:
+        return None if self.is_initializing() else self.axis_name
+
+    def _run(
+        self, running: dict[str, Any], mean: jax.Array, var: jax.Array, *, offset: jax.Array | None, count: int
+    ) -> None:
+        """Moves the running statistics towards those of a batch of `count` values a channel and device."""
+        if self.is_initializing():
+            return
+        mean = mean if offset is None else mean + offset
+        n = count * (1 if self.axis_name is None else jax.lax.axis_size(self.axis_name))
+        for name, value in (("mean", mean), ("var", var * (n / max(n - 1, 1)))):
+            running[name].value = self.momentum * running[name].value + (1 - self.momentum) * value

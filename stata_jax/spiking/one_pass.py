@@ -1,0 +1,60 @@
+"""All timesteps in one pass over the neurons, in forms that the compiler of an accelerator makes one kernel of.
+
+Of what is stacked over time it computes the parts one by one, and writes down membranes and spikes in between. What
+leaves as one value a neuron, or as an array a timestep, it computes at once. So spikes leave as the bits of a word, and
+gradients apart.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
+
+from stata_jax.spiking import hardware
+
+# Timesteps that the compiler sees at once, and that have a bit each in a word.
+MOST = 16
+
+
+def suits(timesteps: int) -> bool:
+    """Whether so many timesteps go in one pass here: few, on hardware that takes whole arrays."""
+    return timesteps <= MOST and hardware.platform() != "cpu"
+
+
+def word_type(timesteps: int) -> Any:
+    """The smallest type with a bit for each timestep."""
+    return jnp.uint8 if timesteps <= 8 else jnp.uint16
+
+
+def read_words(words: jax.Array, timesteps: int, dtype: Any) -> tuple[jax.Array, jax.Array]:
+    """The spikes that words stand for, bit `t` for the spike at `t`, and their number.
+
+    Args:
+      words: Any shape (...), unsigned.
+      timesteps: T.
+      dtype: Type of the spikes.
+
+    Returns:
+      0 or 1, shape (T, ...), and their sum, float32.
+    """
+    words = jax.lax.optimization_barrier(row_major(words))  # else whoever reads them computes them again
+    bits = jnp.arange(timesteps, dtype=words.dtype).reshape(timesteps, *[1] * words.ndim)
+    spikes = row_major((words >> bits) & words.dtype.type(1))
+    return spikes.astype(dtype), jnp.sum(jax.lax.population_count(words).astype(jnp.float32))
+
+
+def apart(x: jax.Array) -> jax.Array:
+    """The same array (T, ...); where it suits, each timestep is in memory of its own until it is read."""
+    if not suits(x.shape[0]):
+        return x
+    return jnp.stack(jax.lax.optimization_barrier(tuple(x)))
+
+
+def row_major(x: jax.Array) -> jax.Array:
+    """The same array, whose axes lie in memory in their order.
+
+    A product over other axes would like its operands in another order, and compilers then choose that for all that has
+    led to them: neurons and statistics would go through memory across the channels.
+    """
+    return with_layout_constraint(x, Layout(tuple(range(x.ndim))))

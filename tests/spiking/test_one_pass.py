@@ -1,0 +1,62 @@
+"""Tests of stata_jax.spiking.one_pass: words and timesteps apart are what they stand for."""
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stata_jax.spiking import hardware, one_pass
+from stata_jax.spiking.lif import Neuron, charge_and_fire, fire_and_count, fire_in_words
+
+
+@pytest.fixture
+def accelerator(monkeypatch):
+    monkeypatch.setattr(hardware, "platform", lambda: "gpu")
+
+
+@pytest.mark.parametrize(("platform", "timesteps", "suits"), [("cpu", 4, False), ("gpu", 16, True), ("tpu", 17, False)])
+def test_few_timesteps_suit_an_accelerator(platform, timesteps, suits, monkeypatch):
+    monkeypatch.setattr(hardware, "platform", lambda: platform)
+    assert one_pass.suits(timesteps) == suits
+
+
+@hypothesis.given(st.integers(1, one_pass.MOST), st.integers(0, 2**32 - 1))
+def test_words_hold_a_bit_for_each_timestep(timesteps, seed):
+    spikes = np.random.RandomState(seed).randint(0, 2, (timesteps, 3, 2))
+    words = sum(spikes[t].astype(np.int64) << t for t in range(timesteps))
+    words = jnp.asarray(words, one_pass.word_type(timesteps))
+    read, count = one_pass.read_words(words, timesteps, jnp.float32)
+    np.testing.assert_array_equal(read, spikes)
+    assert read.dtype == jnp.float32 and int(count) == spikes.sum()
+
+
+@pytest.mark.parametrize("timesteps", [1, 2, 8, 9, 16])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_neurons_fire_in_words_as_they_do_in_steps(timesteps, dtype, accelerator):
+    neuron = Neuron(2.0, 1.0, 0.0, 4.0, True)
+    current = jnp.asarray(3 * np.random.RandomState(0).randn(timesteps, 4, 5) + 1, dtype)
+    spikes = charge_and_fire(neuron, current, unroll=1)[0]
+    words = fire_in_words(neuron, current)
+    assert words.shape == (4, 5) and words.dtype == one_pass.word_type(timesteps)
+    read, count = fire_and_count(neuron, current, unroll=1)
+    np.testing.assert_array_equal(read, spikes)
+    assert read.dtype == spikes.dtype and 0 < int(count) == np.sum(spikes) < spikes.size
+
+
+def test_many_timesteps_are_not_put_into_words(accelerator):
+    neuron = Neuron(2.0, 1.0, 0.0, 4.0, False)
+    current = jnp.asarray(np.random.RandomState(0).randn(one_pass.MOST + 1, 20), jnp.float32)
+    jaxpr = str(jax.make_jaxpr(lambda x: fire_and_count(neuron, x, unroll=1))(current))
+    assert "uint" not in jaxpr and "u16" not in jaxpr and "u8" not in jaxpr
+
+
+def test_timesteps_apart_are_the_same_array(accelerator):
+    x = jnp.arange(24.0).reshape(4, 3, 2)
+    np.testing.assert_array_equal(one_pass.apart(x), x)
+    assert "optimization_barrier" in str(jax.make_jaxpr(one_pass.apart)(x))
+
+
+def test_a_processor_keeps_timesteps_together():
+    assert "optimization_barrier" not in str(jax.make_jaxpr(one_pass.apart)(jnp.ones((4, 3))))
