@@ -149,7 +149,8 @@ def measure(
       batch_size: Images a step.
       rounds: How often each program is timed.
       modes: `train`, `infer` or both.
-      peers: Keys of `analysis.peer.PEERS`.
+      peers: Keys of `analysis.peer.PEERS`. With any, JAX leaves an accelerator's memory to them, for as long as the
+        process lives, unless it has been asked for a device already.
       overrides: Further config values by dotted key.
 
     Returns:

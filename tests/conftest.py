@@ -20,8 +20,8 @@ if importlib.metadata.version("jax").startswith("0.10."):
     _QUICK.append("--xla_cpu_use_fusion_emitters=false")
 os.environ["XLA_FLAGS"] = " ".join([*_QUICK, os.environ.get("XLA_FLAGS", "")]).strip()
 
-# One thread, as the runs have that tests start as processes of their own: on some processors the number of threads
-# changes the order of sums. There is a worker of pytest for each core.
+# One thread: on some processors the number of threads changes the order of sums, and runs of the digits have one where
+# tests start them as processes of their own. With `-n auto` there is a worker for each core.
 os.environ["NPROC"] = "1"
 
 # No deadline: the first example of a test compiles. The same examples each time: a failure repeats.

@@ -69,10 +69,23 @@ def test_events_come_as_recordings():
     config.check(settings)
 
 
-def test_peers_leave_a_part_of_an_accelerator_to_each_other(monkeypatch):
-    monkeypatch.delenv("XLA_PYTHON_CLIENT_PREALLOCATE", raising=False)
+def test_an_accelerator_has_memory_left_for_peers(monkeypatch):
+    monkeypatch.setattr(os, "environ", {})
     peer_programs.leave_memory()
     assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
-    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "true")
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "true"  # what the user says
     peer_programs.leave_memory()
     assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "true"
+
+
+@pytest.mark.parametrize("peers", [[], ["spikingjelly"]])
+def test_memory_is_left_only_with_peers(peers, monkeypatch):
+    class AskedError(Exception):
+        pass
+
+    def leave_memory():
+        raise AskedError
+
+    monkeypatch.setattr(peer_programs, "leave_memory", leave_memory)
+    with pytest.raises(AskedError if peers else config.ConfigError):  # the model is looked for later
+        benchmark.measure("no_such_model", keep_rates=[1], batch_size=2, rounds=1, peers=peers)

@@ -3,7 +3,9 @@
 It computes what the published programs do, a static image's first convolution at every timestep and attention in the
 order (Q K^T) V, in the fastest settings that were found for that: products as 1x1 convolutions; channels last in
 memory, but first for torch.compile on a CPU; AdamW in its fused form; SpikingJelly's own choice of neuron kernels for
-the device. It runs in our process, whose memory is kept between steps (`training.memory`), which speeds it up as well.
+the device, but for bfloat16 on a GPU, where its Triton kernels have to be asked for: they compute in float32 and keep
+potentials in bfloat16. It runs in our process, whose memory is kept between steps (`training.memory`), which speeds it
+up as well.
 """
 
 import importlib.metadata
@@ -89,7 +91,7 @@ def prepare(
     """
     check([name], device=device)
     import torch
-    from spikingjelly.activation_based import functional, precision
+    from spikingjelly.activation_based import functional
 
     from stata_jax.analysis.peer_models import Peer, Settings
 
@@ -102,11 +104,9 @@ def prepare(
     events = (settings.timesteps,) if settings.channels == 2 else ()
     images = torch.rand(*events, batch_size, settings.channels, image_size, image_size, device=device)
     labels = torch.randint(settings.num_classes, (batch_size,), device=device)
-    optimizer = adamw(model, learning_rate=learning_rate, weight_decay=weight_decay)
     if device == "cuda" and dtype == "bfloat16":
-        # With membranes in the type of autocast's currents, SpikingJelly would fall back on its slow reference.
-        config = precision.PrecisionConfig(mode="bf16", neuron_storage="bf16")
-        precision.prepare_model_for_precision(model, device, config)
+        model = _with_triton_neurons(model)
+    optimizer = adamw(model, learning_rate=learning_rate, weight_decay=weight_decay)
     forward = torch.compile(model) if PEERS[name] else model
 
     def logits() -> Any:
@@ -143,9 +143,25 @@ def prepare(
         "torch": torch.__version__,
         "spikingjelly": importlib.metadata.version("spikingjelly"),
         "threads": torch.get_num_threads(),
-        "backend": f"{device}, {'torch.compile' if PEERS[name] else 'eager'}, {dtype}",
+        "backend": f"{device}, {'torch.compile' if PEERS[name] else 'eager'}, {dtype}"
+        + (", Triton neurons" if device == "cuda" and dtype == "bfloat16" else ""),
     }
     return run, facts
+
+
+def _with_triton_neurons(model: Any) -> Any:
+    """The model with neurons that keep potentials in bfloat16, and so run SpikingJelly's Triton kernels.
+
+    Of its own it has kernels for float32 potentials only; those that autocast's currents make are bfloat16, for which
+    it falls back on PyTorch's operations, one after another.
+    """
+    from spikingjelly.activation_based import precision
+
+    try:
+        config = precision.PrecisionConfig(mode="bf16", neuron_storage="bf16")
+        return precision.prepare_model_for_precision(model, "cuda", config).model
+    except RuntimeError as error:
+        raise PeerError(f"--peer needs SpikingJelly's Triton neurons for bfloat16 on a GPU: {error}") from error
 
 
 def adamw(model: Any, *, learning_rate: float, weight_decay: float) -> Any:

@@ -85,6 +85,7 @@ def _backward(
 
     def through_neurons(x: jax.Array, spike_gradient: jax.Array, *, unroll: int) -> tuple[jax.Array, Sums]:
         current = constants.current(x, mean, var, scale, bias)
+        # Each timestep is written down once, for the sums and then for the gradient of `x`.
         dy = apart(current_gradient(constants.neuron, current, spike_gradient, gradients[1], unroll=unroll))
         if constants.repeats > 1:
             dy = jnp.sum(dy, axis=0, keepdims=True)

@@ -71,18 +71,18 @@ class ProductNorm(nn.Module):
 
     @nn.compact
     def _parts(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, Weights, jax.Array | None, BatchNorm]:
-        """The input and the weights in the type of the product, what training leaves out of it, the normalisation.
+        """The input and the weights in the type of the product, the bias where it is left out, the normalisation.
 
-        The mean of a batch takes a bias away again, so that its gradient is 0; training neither adds it nor sums up
-        rounding errors for its gradient. The running mean alone has it.
+        The mean of a batch takes a bias away again, so that its gradient is 0. So training does not add it, nor sum up
+        rounding errors for a gradient; the running mean alone has it.
         """
         shape = (*self.window, x.shape[-1], self.features)
         weights = _Weights(shape, self.use_bias, self.small_init, name=self.name_of_product)()
         x, *of_type = nn.dtypes.promote_dtype(x, *weights, dtype=self.dtype)
         norm = BatchNorm(axis_name=self.axis_name, repeats=self.repeats, name="norm")
-        if train and len(of_type) > 1:
+        if train and self.use_bias:
             kernel, bias = of_type
-            return x, (kernel,), jax.lax.stop_gradient(bias).astype(jnp.float32), norm
+            return x, (kernel,), bias.astype(jnp.float32), norm  # rounded as it is when evaluation adds it
         return x, tuple(of_type), None, norm
 
 
@@ -107,7 +107,7 @@ class LinearNorm(ProductNorm):
     """A product with a weight matrix over the last axis, then batch normalisation: `BN(x W + b)`.
 
     Attributes:
-      use_bias: Whether there is `b`.
+      use_bias: Whether there is `b`, which in training shows in the running mean alone.
     """
 
     use_bias: bool = False
@@ -115,9 +115,14 @@ class LinearNorm(ProductNorm):
     name_of_product = "linear"
 
     def product(self) -> Product:
-        """`x W + b`."""
-        lean = self.lean
-        return lambda x, weights: linear(x, *weights, lean=lean)
+        """`x W + b`, or `x W` where it is given no bias."""
+
+        def product(x: jax.Array, weights: Weights) -> jax.Array:
+            kernel, *bias = weights
+            y = linear(x, kernel, self.lean)
+            return y + bias[0] if bias else y
+
+        return product
 
 
 class ConvNorm(ProductNorm):

@@ -67,7 +67,11 @@ class BatchNorm(nn.Module):
     epsilon: float = 1e-5
 
     def __call__(self, x: jax.Array, *, train: bool, offset: jax.Array | None = None) -> jax.Array:
-        """Normalises (..., C); in training, `x` stands for `x + offset`, which shows in the running mean alone."""
+        """Normalises (..., C).
+
+        In training `x` stands for `x + offset`, with `offset` of shape (C,): the mean takes it away again, and so it
+        shows in the running mean alone. In evaluation it is not used.
+        """
         scale, bias, running = self._variables(x.shape[-1])
         if not train:
             return apply_statistics(x, running["mean"].value, running["var"].value, scale, bias, epsilon=self.epsilon)
@@ -80,7 +84,7 @@ class BatchNorm(nn.Module):
     ) -> tuple[jax.Array, jax.Array]:
         """Normalises (T, ..., C) and returns the spikes that follow and their rate, `neuron(norm(x))`.
 
-        In training the current between the two is not kept for the backward pass.
+        In training the current between the two is not kept for the backward pass; `offset` as in a call.
         """
         if not train or neuron.learn_tau:
             return neuron(repeat(self(x, train=train, offset=offset), self.repeats))

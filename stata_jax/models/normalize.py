@@ -13,7 +13,7 @@ def statistics(x: jax.Array, *, axis_name: str | None = None) -> tuple[jax.Array
     """Mean and biased variance over all axes but the last, in float32, and over all devices of a named axis.
 
     The mean of squares less the square of the mean loses all digits when the mean is large. So there are two passes; or
-    one, on hardware on which passes are what takes the time, over the distances from a value near the mean.
+    one, on hardware on which passes are what takes the time, over distances from the mean of some of the values.
     """
     two, one = (functools.partial(passes, axis_name) for passes in (_in_two_passes, _in_one_pass))
     mean, var = by_hardware(x.astype(jnp.float32), cpu=two, default=one)
@@ -27,14 +27,24 @@ def _in_two_passes(axis_name: str | None, x: jax.Array) -> tuple[jax.Array, jax.
 
 
 def _in_one_pass(axis_name: str | None, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """With distances `d = x - near`: mean `near + mean(d)` and variance `mean(d^2) - mean(d)^2`.
+
+    Digits are lost as far as the square of `mean(d)` is above the variance, so not unless the first image is unlike
+    all others.
+    """
     axes = tuple(range(x.ndim - 1))
-    first = x[(0,) * min(2, len(axes) - 1)] if len(axes) > 1 else x[:1]  # the first image at the first timestep
-    near = jnp.mean(first, axis=tuple(range(first.ndim - 1)))
+    near = _mean_of_first(x)
     distance = x - near
     offset, square = jnp.mean(distance, axis=axes), jnp.mean(jnp.square(distance), axis=axes)
     here, var = near + offset, jnp.maximum(square - jnp.square(offset), 0)
     mean = _over_devices(here, axis_name)
     return mean, _over_devices(var + jnp.square(here - mean), axis_name)
+
+
+def _mean_of_first(x: jax.Array) -> jax.Array:
+    """The mean over the first image at the first timestep of (T, B, ..., C), or over the first entry of less axes."""
+    first = x[0, 0] if x.ndim > 3 else x[0]
+    return jnp.mean(first, axis=tuple(range(first.ndim - 1)))
 
 
 def _over_devices(x: jax.Array, axis_name: str | None) -> jax.Array:

@@ -23,51 +23,39 @@ PIXELS = 2048
 Kept = tuple[jax.Array, jax.Array]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def linear(x: jax.Array, weight: jax.Array, bias: jax.Array | None = None, lean: bool = False) -> jax.Array:
-    """A product over the last axis, `y = x W + b`.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def linear(x: jax.Array, weight: jax.Array, lean: bool = False) -> jax.Array:
+    """A product over the last axis, `y = x W`.
 
     Args:
       x: Shape (..., K).
       weight: Shape (K, M).
-      bias: Shape (M,), or None for no bias.
       lean: Whether `x`, whole numbers from 0 to 255, is kept in bytes.
 
     Returns:
       Shape (..., M).
     """
-    y = jnp.dot(x, weight)
-    return y if bias is None else y + bias
+    return jnp.dot(x, weight)
 
 
-def _linear_forward(
-    x: jax.Array, weight: jax.Array, bias: jax.Array | None, lean: bool
-) -> tuple[jax.Array, tuple[Kept, tuple[()] | None]]:
-    # Whether there is a bias is told by the structure of what is kept; a bool would be traced.
-    return linear(x, weight, bias, lean), ((_keep(x, lean), weight), None if bias is None else ())
+def _linear_forward(x: jax.Array, weight: jax.Array, lean: bool) -> tuple[jax.Array, Kept]:
+    return linear(x, weight, lean), (_keep(x, lean), weight)
 
 
 def _keep(x: jax.Array, lean: bool) -> jax.Array:
     return x.astype(jnp.uint8) if lean else x
 
 
-def _linear_backward(
-    lean: bool, kept: tuple[Kept, tuple[()] | None], gradient: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-    """`dX = dY W^T`, `dW = X^T dY`, `db = sum dY`.
+def _linear_backward(lean: bool, kept: Kept, gradient: jax.Array) -> Kept:
+    """`dX = dY W^T`, `dW = X^T dY`.
 
     The derived rule computes the transpose of `dW`, for which compilers copy a transpose of `dY` first.
     """
-    (x, weight), bias = kept
+    x, weight = kept
     x = restore(x, gradient.dtype, after=gradient) if lean else x
     weight_gradient = _over_rows(x, gradient).astype(weight.dtype)
-    # In this order, so that neither `x` nor `dY` waits in memory for what is small.
-    weight = later(weight, after=weight_gradient)
-    bias_gradient = None
-    if bias is not None:
-        bias_gradient = jnp.sum(gradient.astype(jnp.float32), axis=tuple(range(gradient.ndim - 1))).astype(weight.dtype)
-        weight = later(weight, after=bias_gradient)
-    return jnp.dot(gradient, weight.T), weight_gradient, bias_gradient
+    weight = later(weight, after=weight_gradient)  # so that `x` does not wait in memory
+    return jnp.dot(gradient, weight.T), weight_gradient
 
 
 def _over_rows(x: jax.Array, y: jax.Array) -> jax.Array:

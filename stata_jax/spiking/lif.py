@@ -72,6 +72,9 @@ def check_neuron(name: str, current: jax.Array, *, threshold: float, reset: floa
         raise ValueError(f"threshold is {threshold}, which is not above the reset potential {reset}")
 
 
+Pair = tuple[jax.Array, jax.Array]
+
+
 class Neuron(NamedTuple):
     """The constants of `lif`: `tau`, `V_th`, `V_reset`, the surrogate's steepness, and whether it is lean."""
 
@@ -101,7 +104,7 @@ def fire_and_count(neuron: Neuron, current: jax.Array, *, unroll: int) -> tuple[
     """The spikes `S` of `charge_and_fire`, and their number."""
     if one_pass.suits(current.shape[0]):
         return one_pass.read_words(fire_in_words(neuron, current), current.shape[0], neuron.spike_type(current))
-    spikes = charge_and_fire(neuron, current, unroll=unroll)[0]
+    spikes = one_pass.apart(charge_and_fire(neuron, current, unroll=unroll)[0])
     return spikes, jnp.sum(spikes.astype(jnp.float32))
 
 
@@ -110,7 +113,7 @@ def fire_in_words(neuron: Neuron, current: jax.Array) -> jax.Array:
     timesteps = current.shape[0]
     word = one_pass.word_type(timesteps)
 
-    def step(state: tuple[jax.Array, jax.Array], at_t: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
+    def step(state: Pair, at_t: Pair) -> tuple[Pair, None]:
         (membrane, words), (x, bit) = state, at_t
         spikes, _, membrane = charge(neuron, membrane, x)
         return (membrane, words | (spikes.astype(word) << bit)), None

@@ -1,8 +1,8 @@
 """All timesteps in one pass over the neurons, in forms that the compiler of an accelerator makes one kernel of.
 
-Of what is stacked over time it computes the parts one by one, and writes down membranes and spikes in between. What
-leaves as one value a neuron, or as an array a timestep, it computes at once. So spikes leave as the bits of a word, and
-gradients apart.
+An array that is stacked over time XLA computes one timestep after another, and writes membranes to memory in between.
+One value a neuron, or an array a timestep, it computes in one kernel. So spikes leave the neurons as the bits of one
+word each, and gradients as one array a timestep.
 """
 
 from typing import Any
@@ -38,16 +38,18 @@ def read_words(words: jax.Array, timesteps: int, dtype: Any) -> tuple[jax.Array,
     Returns:
       0 or 1, shape (T, ...), and their sum, float32.
     """
-    words = jax.lax.optimization_barrier(row_major(words))  # else whoever reads them computes them again
+    words = jax.lax.optimization_barrier(row_major(words))  # else each reader computes the neurons again
     bits = jnp.arange(timesteps, dtype=words.dtype).reshape(timesteps, *[1] * words.ndim)
     spikes = row_major((words >> bits) & words.dtype.type(1))
     return spikes.astype(dtype), jnp.sum(jax.lax.population_count(words).astype(jnp.float32))
 
 
 def apart(x: jax.Array) -> jax.Array:
-    """The same array (T, ...); where it suits, each timestep is in memory of its own until it is read."""
-    if not suits(x.shape[0]):
+    """The same array (T, ...), which no reader computes again; where it suits, each timestep in memory of its own."""
+    if hardware.platform() == "cpu":  # whose compiler heeds no barrier
         return x
+    if not suits(x.shape[0]):
+        return jax.lax.optimization_barrier(x)
     return jnp.stack(jax.lax.optimization_barrier(tuple(x)))
 
 

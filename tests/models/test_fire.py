@@ -7,7 +7,7 @@ import pytest
 
 from stata_jax.models.fire import Constants, normalize_and_fire, product_and_fire
 from stata_jax.models.normalize import normalize
-from stata_jax.spiking import pieces
+from stata_jax.spiking import hardware, pieces
 from stata_jax.spiking.lif import Neuron, lif
 
 EPSILON = 1e-5
@@ -89,7 +89,9 @@ def test_types_are_those_of_the_product():
     assert {leaf.dtype for leaf in (*statistics, *gradients[1:])} == {jnp.dtype("float32")}
 
 
-def test_gradient_over_devices_is_that_of_the_whole_batch():
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+def test_gradient_over_devices_is_that_of_the_whole_batch(platform, monkeypatch):
+    monkeypatch.setattr(hardware, "platform", lambda: platform)
     x, scale, bias, gradient = inputs(3, 8, 5)
     neuron = Neuron(tau=2.0, threshold=1.0, reset=0.0, alpha=4.0, lean=False)
 

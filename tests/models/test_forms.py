@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stata_jax.models import winograd
-from stata_jax.models.fire import Constants, normalize_and_fire
+from stata_jax.models.fire import Constants, normalize_and_fire, product_and_fire
 from stata_jax.models.normalize import normalize
 from stata_jax.models.pooling import max_pool
 from stata_jax.models.products import convolve
@@ -33,6 +33,20 @@ CASES = {
     "normalize_and_fire, one timestep for several": (
         lambda *x: normalize_and_fire(*x, Constants(Neuron(2.0, 1.0, 0.0, 4.0, True), 1e-5, repeats=4))[0],
         [normal(1, 3, 5, 6), normal(6), normal(6, seed=1)],
+    ),
+    "normalize_and_fire, one timestep": (
+        lambda *x: normalize_and_fire(*x, Constants(Neuron(2.0, 1.0, 0.0, 4.0, False), 1e-5))[0],
+        [normal(1, 3, 5, 6), normal(6), normal(6, seed=1)],
+    ),
+    "normalize_and_fire, number of spikes": (
+        lambda *x: normalize_and_fire(*x, Constants(Neuron(2.0, 1.0, 0.0, 4.0, True), 1e-5))[1],
+        [normal(4, 3, 5, 6), normal(6), normal(6, seed=1)],
+    ),
+    "product_and_fire": (
+        lambda x, weight, *norm: product_and_fire(
+            jnp.dot, False, x, weight, *norm, Constants(Neuron(2.0, 1.0, 0.0, 4.0, True), 1e-5)
+        )[0],
+        [normal(4, 3, 5, 2), normal(2, 6, seed=3), normal(6), normal(6, seed=1)],
     ),
     "max_pool": (max_pool, [jnp.round(normal(3, 4, 6, 2))]),
     "max_pool, lean": (lambda x: max_pool(x, True), [(normal(3, 4, 6, 2) > 0).astype(jnp.float32)]),

@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,12 +10,8 @@ import pytest
 from norms import normal, normalise, run, statistics
 
 from stata_jax.models import layers
-from stata_jax.models.layers import (
-    LIF,
-    ConvNorm,
-    LinearNorm,
-    fold_time,
-)
+from stata_jax.models.layers import ConvNorm, LinearNorm, fold_time
+from stata_jax.models.neuron import LIF
 
 KEY = jax.random.key(0)
 
@@ -55,6 +52,34 @@ def test_training_leaves_a_bias_to_the_running_mean():
     np.testing.assert_allclose(running["mean"], without["mean"] + 0.1 * bias, rtol=1e-5, atol=1e-7)
     np.testing.assert_array_equal(running["var"], without["var"])
     assert np.all(bias != 0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("options", "learn_tau"), [({}, False), ({}, True), ({"lean": True, "recompute": True}, False)]
+)
+def test_a_layer_that_fires_leaves_its_bias_to_the_running_mean(options, learn_tau, dtype, monkeypatch):
+    monkeypatch.setattr(layers, "NEXT_TO_NOTHING", 0)  # else the product is always computed again
+    x = jnp.asarray(normal(2, 3, 4, 6) > 0, jnp.float32)
+    layer = LinearNorm(8, use_bias=True, dtype=jnp.dtype(dtype), **options)
+    variables = layer.init(KEY, x, train=False)
+
+    def fire(layer, params):
+        def both(module, x):
+            return module.fire(x, LIF(learn_tau=learn_tau, parent=None).bind(tau), train=True)
+
+        stats = variables["batch_stats"]
+        return nn.apply(both, layer, mutable=["batch_stats"])({"params": params, "batch_stats": stats}, x)
+
+    tau = {"params": {"w": jnp.zeros(())}} if learn_tau else {}
+    params = variables["params"]
+    (spikes, rate), updates = fire(layer, params)
+    (same, _), without = fire(layer.clone(use_bias=False), params | {"linear": {"kernel": params["linear"]["kernel"]}})
+    np.testing.assert_array_equal(spikes, same)
+    assert 0 < rate < 1
+    means = (u["batch_stats"]["norm"]["mean"] for u in (updates, without))
+    rounded = params["linear"]["bias"].astype(dtype).astype(jnp.float32)
+    np.testing.assert_allclose(next(means) - next(means), 0.1 * rounded, rtol=1e-4, atol=1e-7)
 
 
 def explicit_convolution(images, kernel):

@@ -61,17 +61,6 @@ def test_linear_is_the_plain_product(leading):
         np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("lean", [False, True])
-def test_linear_with_a_bias_and_its_gradient(lean):
-    x, gradient = jnp.round(normal(2, 3, 4) ** 2), normal(2, 3, 6, seed=2)
-    weight, bias = normal(4, 6, seed=1), normal(6, seed=3)
-    actual, pull = jax.vjp(jax.jit(functools.partial(products.linear, lean=lean)), x, weight, bias)
-    expected, pull_plain = jax.vjp(lambda x, weight, bias: x @ weight + bias, x, weight, bias)
-    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
-    for ours, plain in zip(pull(gradient), pull_plain(gradient), strict=True):
-        np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-5)
-
-
 def test_bfloat16_stays():
     x, weight = normal(2, 4, 4, 3).astype(jnp.bfloat16), normal(3, 3, 3, 5).astype(jnp.bfloat16)
     out, pull = jax.vjp(products.convolve, x, weight)

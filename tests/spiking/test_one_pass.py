@@ -34,15 +34,17 @@ def test_words_hold_a_bit_for_each_timestep(timesteps, seed):
 
 @pytest.mark.parametrize("timesteps", [1, 2, 8, 9, 16])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_neurons_fire_in_words_as_they_do_in_steps(timesteps, dtype, accelerator):
-    neuron = Neuron(2.0, 1.0, 0.0, 4.0, True)
+@pytest.mark.parametrize(("reset", "lean"), [(0.0, True), (0.0, False), (-0.5, True)])
+def test_neurons_fire_in_words_as_they_do_in_steps(timesteps, dtype, reset, lean, accelerator):
+    neuron = Neuron(2.0, 1.0, reset, 4.0, lean)
     current = jnp.asarray(3 * np.random.RandomState(0).randn(timesteps, 4, 5) + 1, dtype)
     spikes = charge_and_fire(neuron, current, unroll=1)[0]
     words = fire_in_words(neuron, current)
     assert words.shape == (4, 5) and words.dtype == one_pass.word_type(timesteps)
     read, count = fire_and_count(neuron, current, unroll=1)
     np.testing.assert_array_equal(read, spikes)
-    assert read.dtype == spikes.dtype and 0 < int(count) == np.sum(spikes) < spikes.size
+    assert read.dtype == spikes.dtype == (jnp.uint8 if lean else dtype)
+    assert 0 < int(count) == np.sum(spikes) < spikes.size
 
 
 def test_many_timesteps_are_not_put_into_words(accelerator):

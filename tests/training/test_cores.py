@@ -22,7 +22,7 @@ print(split, jax.local_device_count(), os.environ.get("NPROC"))
 
 def run(count, *, threads=0, before=""):
     program = PROGRAM.format(count=count, threads=threads, before=before)
-    env = {name: value for name, value in os.environ.items() if name != "NPROC"}  # that of these tests
+    env = {name: value for name, value in os.environ.items() if name != "NPROC"}  # without that of conftest.py
     command = [sys.executable, "-c", program]
     return subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout.split()
 
