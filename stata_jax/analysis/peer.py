@@ -104,7 +104,8 @@ def prepare(
     events = (settings.timesteps,) if settings.channels == 2 else ()
     images = torch.rand(*events, batch_size, settings.channels, image_size, image_size, device=device)
     labels = torch.randint(settings.num_classes, (batch_size,), device=device)
-    if device == "cuda" and dtype == "bfloat16":
+    triton = device == "cuda" and dtype == "bfloat16"
+    if triton:
         model = _with_triton_neurons(model)
     optimizer = adamw(model, learning_rate=learning_rate, weight_decay=weight_decay)
     forward = torch.compile(model) if PEERS[name] else model
@@ -144,7 +145,7 @@ def prepare(
         "spikingjelly": importlib.metadata.version("spikingjelly"),
         "threads": torch.get_num_threads(),
         "backend": f"{device}, {'torch.compile' if PEERS[name] else 'eager'}, {dtype}"
-        + (", Triton neurons" if device == "cuda" and dtype == "bfloat16" else ""),
+        + (", Triton neurons" if triton else ""),
     }
     return run, facts
 

@@ -56,34 +56,35 @@ class ProductNorm(nn.Module):
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Maps (T, ..., C) to (T, ..., features)."""
-        x, weights, offset, norm = self._parts(x, train=train)
-        y: jax.Array = norm(self.product()(x, weights), train=train, offset=offset)
+        x, weights, norm = self._parts(x, train=train)
+        y: jax.Array = norm(self.product()(x, weights), train=train)
         return y
 
     def fire(self, x: jax.Array, neuron: LIF, *, train: bool) -> tuple[jax.Array, jax.Array]:
         """Maps (T, ..., C) to the spikes (T, ..., features) that follow, and their firing rate."""
-        x, weights, offset, norm = self._parts(x, train=train)
+        x, weights, norm = self._parts(x, train=train)
         most = CHEAP if self.lean and self.recompute else NEXT_TO_NOTHING
         again = x.shape[-1] <= self.features and math.prod(self.window) * x.shape[-1] <= most
         if train and again and not neuron.learn_tau:
-            return norm.fire_product(self.product(), x, weights, neuron, in_bytes=self.lean, offset=offset)
-        return norm.fire(self.product()(x, weights), neuron, train=train, offset=offset)
+            return norm.fire_product(self.product(), x, weights, neuron, in_bytes=self.lean)
+        return norm.fire(self.product()(x, weights), neuron, train=train)
 
     @nn.compact
-    def _parts(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, Weights, jax.Array | None, BatchNorm]:
-        """The input and the weights in the type of the product, the bias where it is left out, the normalisation.
+    def _parts(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, Weights, BatchNorm]:
+        """The input and the weights in the type of the product, and the normalisation.
 
         The mean of a batch takes a bias away again, so that its gradient is 0. So training does not add it, nor sum up
-        rounding errors for a gradient; the running mean alone has it.
+        rounding errors for a gradient; the normalisation has it for the running mean alone.
         """
         shape = (*self.window, x.shape[-1], self.features)
         weights = _Weights(shape, self.use_bias, self.small_init, name=self.name_of_product)()
         x, *of_type = nn.dtypes.promote_dtype(x, *weights, dtype=self.dtype)
-        norm = BatchNorm(axis_name=self.axis_name, repeats=self.repeats, name="norm")
+        left_out = None
         if train and self.use_bias:
-            kernel, bias = of_type
-            return x, (kernel,), bias.astype(jnp.float32), norm  # rounded as it is when evaluation adds it
-        return x, tuple(of_type), None, norm
+            *of_type, bias = of_type
+            left_out = bias.astype(jnp.float32)  # rounded as it is when evaluation adds it
+        norm = BatchNorm(axis_name=self.axis_name, repeats=self.repeats, offset=left_out, name="norm")
+        return x, tuple(of_type), norm
 
 
 class _Weights(nn.Module):

@@ -59,62 +59,47 @@ class BatchNorm(nn.Module):
     Attributes:
       axis_name: Name of the mapped device axis, or None.
       repeats: How often each value stands for itself: T where one static image stands for T equal ones.
+      offset: What training leaves out of its input, shape (C,), or None. The batch's mean would take it away again, and
+        so it shows in the running mean alone. Evaluation does not use it.
     """
 
     axis_name: str | None = None
     repeats: int = 1
+    offset: jax.Array | None = None
     momentum: float = 0.9  # of the running statistics; torch calls the complement, 0.1, momentum
     epsilon: float = 1e-5
 
-    def __call__(self, x: jax.Array, *, train: bool, offset: jax.Array | None = None) -> jax.Array:
-        """Normalises (..., C).
-
-        In training `x` stands for `x + offset`, with `offset` of shape (C,): the mean takes it away again, and so it
-        shows in the running mean alone. In evaluation it is not used.
-        """
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Normalises (..., C)."""
         scale, bias, running = self._variables(x.shape[-1])
         if not train:
             return apply_statistics(x, running["mean"].value, running["var"].value, scale, bias, epsilon=self.epsilon)
         y, *statistics = normalize(x, scale, bias, self.epsilon, self._axis_name)
-        self._run(running, *statistics, offset=offset, count=self.repeats * x.size // x.shape[-1])
+        self._run(running, *statistics, count=self.repeats * x.size // x.shape[-1])
         return y
 
-    def fire(
-        self, x: jax.Array, neuron: LIF, *, train: bool, offset: jax.Array | None = None
-    ) -> tuple[jax.Array, jax.Array]:
+    def fire(self, x: jax.Array, neuron: LIF, *, train: bool) -> tuple[jax.Array, jax.Array]:
         """Normalises (T, ..., C) and returns the spikes that follow and their rate, `neuron(norm(x))`.
 
-        In training the current between the two is not kept for the backward pass; `offset` as in a call.
+        In training the current between the two is not kept for the backward pass.
         """
         if not train or neuron.learn_tau:
-            return neuron(repeat(self(x, train=train, offset=offset), self.repeats))
-        return self._fire(normalize_and_fire, (x,), x.shape[-1], neuron, offset)
+            return neuron(repeat(self(x, train=train), self.repeats))
+        return self._fire(normalize_and_fire, (x,), x.shape[-1], neuron)
 
     def fire_product(
-        self,
-        product: Product,
-        x: jax.Array,
-        weights: Weights,
-        neuron: LIF,
-        *,
-        in_bytes: bool,
-        offset: jax.Array | None = None,
+        self, product: Product, x: jax.Array, weights: Weights, neuron: LIF, *, in_bytes: bool
     ) -> tuple[jax.Array, jax.Array]:
         """`fire(product(x, weights))` in training, which keeps `x` alone for the backward pass."""
-        return self._fire(product_and_fire, (product, in_bytes, x, weights), weights[0].shape[-1], neuron, offset)
+        return self._fire(product_and_fire, (product, in_bytes, x, weights), weights[0].shape[-1], neuron)
 
     def _fire(
-        self,
-        function: Callable[..., Any],
-        given: tuple[Any, ...],
-        channels: int,
-        neuron: LIF,
-        offset: jax.Array | None,
+        self, function: Callable[..., Any], given: tuple[Any, ...], channels: int, neuron: LIF
     ) -> tuple[jax.Array, jax.Array]:
         scale, bias, running = self._variables(channels)
         constants = Constants(neuron.constants, self.epsilon, self._axis_name, self.repeats)
         spikes, number, *statistics = function(*given, scale, bias, constants)
-        self._run(running, *statistics, offset=offset, count=spikes.size // channels)
+        self._run(running, *statistics, count=spikes.size // channels)
         return spikes, number / spikes.size
 
     @nn.compact
@@ -130,13 +115,11 @@ class BatchNorm(nn.Module):
     def _axis_name(self) -> str | None:
         return None if self.is_initializing() else self.axis_name
 
-    def _run(
-        self, running: dict[str, Any], mean: jax.Array, var: jax.Array, *, offset: jax.Array | None, count: int
-    ) -> None:
+    def _run(self, running: dict[str, Any], mean: jax.Array, var: jax.Array, *, count: int) -> None:
         """Moves the running statistics towards those of a batch of `count` values a channel and device."""
         if self.is_initializing():
             return
-        mean = mean if offset is None else mean + offset
+        mean = mean if self.offset is None else mean + self.offset
         n = count * (1 if self.axis_name is None else jax.lax.axis_size(self.axis_name))
         for name, value in (("mean", mean), ("var", var * (n / max(n - 1, 1)))):
             running[name].value = self.momentum * running[name].value + (1 - self.momentum) * value

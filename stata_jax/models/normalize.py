@@ -42,7 +42,7 @@ def _in_one_pass(axis_name: str | None, x: jax.Array) -> tuple[jax.Array, jax.Ar
 
 
 def _mean_of_first(x: jax.Array) -> jax.Array:
-    """The mean over the first image at the first timestep of (T, B, ..., C), or over the first entry of less axes."""
+    """The mean over the first image at the first timestep of (T, B, ..., C), or over the first entry of fewer axes."""
     first = x[0, 0] if x.ndim > 3 else x[0]
     return jnp.mean(first, axis=tuple(range(first.ndim - 1)))
 

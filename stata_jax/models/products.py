@@ -6,6 +6,7 @@ may be kept for the backward pass in bytes, without loss: whole numbers from 0 t
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ PIXELS = 2048
 
 
 Kept = tuple[jax.Array, jax.Array]
+Form = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -84,10 +86,15 @@ def convolve(x: jax.Array, weight: jax.Array, lean: bool = False) -> jax.Array:
 
 
 def _convolution(x: jax.Array, weight: jax.Array) -> jax.Array:
+    return _by_size(x, weight, winograd.convolve, _plain)
+
+
+def _by_size(x: jax.Array, weight: jax.Array, large: Form, plain: Form) -> jax.Array:
+    """Applies `large` on processors where it pays, see `winograd.pays`, and `plain` everywhere else."""
     if not winograd.pays(x.shape, weight):
-        return _plain(x, weight)
+        return plain(x, weight)
     # The compiler chooses, so that whoever reads the program finds the plain form in it; it is little to trace.
-    return jax.lax.platform_dependent(x, weight, cpu=winograd.convolve, default=_plain)
+    return jax.lax.platform_dependent(x, weight, cpu=large, default=plain)
 
 
 def _plain(x: jax.Array, weight: jax.Array) -> jax.Array:
@@ -105,7 +112,11 @@ def _convolve_backward(lean: bool, kept: Kept, gradient: jax.Array) -> Kept:
     on_cpu = winograd.weight_gradient if winograd.pays(x.shape, weight) else weight_gradient_in_pieces
     weight_gradient = by_hardware(x, gradient, cpu=on_cpu, default=_derived)
     weight = later(weight, after=weight_gradient)
-    return _convolution(gradient, jnp.flip(weight, (0, 1)).swapaxes(2, 3)), weight_gradient
+    return _by_size(gradient, weight, winograd.input_gradient, _plain_input_gradient), weight_gradient
+
+
+def _plain_input_gradient(gradient: jax.Array, weight: jax.Array) -> jax.Array:
+    return _plain(gradient, jnp.flip(weight, (0, 1)).swapaxes(2, 3))
 
 
 def _derived(x: jax.Array, gradient: jax.Array) -> jax.Array:

@@ -37,12 +37,12 @@ def pays(shape: tuple[int, ...], weight: jax.Array) -> bool:
     """Whether this is the faster way on a processor: float32, even sides, and enough to multiply.
 
     Args:
-      shape: Of the images, (B, H, W, C).
+      shape: Of the images, (B, H, W, C), or of the gradient of the result, (B, H, W, M).
       weight: Shape (3, 3, C, M).
     """
-    batch, height, width, channels = shape
+    batch, height, width, _ = shape
     even = height % 2 == 0 and width % 2 == 0
-    enough = min(channels, weight.shape[-1]) >= LEAST_CHANNELS and batch * height * width >= 4 * LEAST_TILES
+    enough = min(weight.shape[2:]) >= LEAST_CHANNELS and batch * height * width >= 4 * LEAST_TILES
     return even and enough and weight.dtype == jnp.float32
 
 
@@ -56,15 +56,38 @@ def convolve(x: jax.Array, weight: jax.Array) -> jax.Array:
     Returns:
       Shape (B, H, W, M).
     """
-    entries = _of_weight(weight)
+    return _convolve(x, _of_weight(weight), over=0)
+
+
+def input_gradient(gradient: jax.Array, weight: jax.Array) -> jax.Array:
+    """The gradient of the images: a convolution of that of the result with the weight turned round.
+
+    The products sum over the weight's last axis as it lies. A transposed copy of its entries is slow to write where
+    the length of a row is a power of two, since a column then falls into few places of a processor's cache.
+
+    Args:
+      gradient: Gradient of the result, with even sides, shape (B, H, W, M).
+      weight: Shape (3, 3, C, M), float32.
+
+    Returns:
+      Shape (B, H, W, C).
+    """
+    return _convolve(gradient, _of_weight(jnp.flip(weight, (0, 1))), over=1)
+
+
+def _convolve(x: jax.Array, entries: Entries, *, over: int) -> jax.Array:
+    """A convolution with the weight's entries, matrices (C, M), summed over their first or second axis."""
+    matrix_products = (((1,), (over,)), ((), ()))
+    channels, dtype = entries[0].shape[1 - over], entries[0].dtype
 
     def put(results: jax.Array, part: jax.Array, origin: tuple[jax.Array, ...]) -> jax.Array:
-        products = tuple(jnp.dot(tiles, matrix) for tiles, matrix in zip(_of_image(part), entries, strict=True))
+        pairs = zip(_of_image(part), entries, strict=True)
+        products = tuple(jax.lax.dot_general(tiles, matrix, matrix_products) for tiles, matrix in pairs)
         batch, height, width, _ = part.shape
         values = _to_image((batch, height - 2, width - 2), *products)
         return jax.lax.dynamic_update_slice(results, values, (*origin, 0, 0))
 
-    return _over_pieces(x, put, room((*x.shape[:3], weight.shape[-1]), weight.dtype, beside=x))
+    return _over_pieces(x, put, room((*x.shape[:3], channels), dtype, beside=x))
 
 
 def weight_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:

@@ -21,11 +21,17 @@ def tiles(request, monkeypatch):
 # In one piece; image by image; row of tiles by row of tiles.
 @pytest.mark.parametrize("tiles", [256, 6, 1], indirect=True)
 @pytest.mark.parametrize("shape", [(2, 4, 6, 3), (3, 2, 2, 5), (4, 8, 4, 2)])
-def test_convolution_and_weight_gradient_match_the_loop(shape, tiles):
+def test_convolution_and_gradients_match_the_loop(shape, tiles):
     x, weight, gradient = normal(*shape), normal(3, 3, shape[-1], 5, seed=1), normal(*shape[:3], 5, seed=2)
     exact = convolution_loop(*(np.asarray(a, np.float64) for a in (x, weight, gradient)))
     np.testing.assert_allclose(jax.jit(winograd.convolve)(x, weight), exact[0], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(winograd.input_gradient)(gradient, weight), exact[1], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(jax.jit(winograd.weight_gradient)(x, gradient), exact[2], rtol=1e-5, atol=1e-5)
+
+
+def test_input_gradient_writes_no_transposed_weight():
+    program = jax.make_jaxpr(winograd.input_gradient)(normal(2, 4, 4, 5), normal(3, 3, 3, 5))
+    assert "dot_general" in str(program) and "transpose" not in str(program)
 
 
 @pytest.mark.parametrize("tiles", [256, 6, 1], indirect=True)
@@ -63,6 +69,7 @@ def test_rounds_as_little_as_the_direct_way():
         ((64, 16, 16, 192), 384, jnp.bfloat16, False),
         ((64, 15, 16, 192), 384, jnp.float32, False),  # an odd side
         ((64, 32, 32, 3), 48, jnp.float32, False),  # few channels
+        ((64, 32, 32, 48), 16, jnp.float32, False),  # few channels of the result
         ((4, 8, 8, 384), 384, jnp.float32, False),  # few tiles
     ],
 )
@@ -78,7 +85,7 @@ def test_convolve_goes_this_way_where_it_pays(monkeypatch):
         form = getattr(winograd, name)
         return lambda *args: (calls.append(name), form(*args))[1]
 
-    for name in ("convolve", "weight_gradient"):
+    for name in ("convolve", "input_gradient", "weight_gradient"):
         monkeypatch.setattr(winograd, name, noted(name))
     for shape in ((8, 8, 8, 32), (2, 8, 8, 32)):
         x, weight = normal(*shape), normal(3, 3, 32, 32)
@@ -88,4 +95,4 @@ def test_convolve_goes_this_way_where_it_pays(monkeypatch):
         np.testing.assert_allclose(out, plain, rtol=1e-5, atol=1e-4)
         for actual, expected in zip(gradients, pull_plain(out), strict=True):
             np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5 * float(jnp.abs(expected).max()))
-    assert sorted(calls) == ["convolve", "convolve", "weight_gradient"]
+    assert sorted(calls) == ["convolve", "input_gradient", "weight_gradient"]

@@ -11,11 +11,6 @@ from stata_jax.spiking import hardware, one_pass
 from stata_jax.spiking.lif import Neuron, charge_and_fire, fire_and_count, fire_in_words
 
 
-@pytest.fixture
-def accelerator(monkeypatch):
-    monkeypatch.setattr(hardware, "platform", lambda: "gpu")
-
-
 @pytest.mark.parametrize(("platform", "timesteps", "suits"), [("cpu", 4, False), ("gpu", 16, True), ("tpu", 17, False)])
 def test_few_timesteps_suit_an_accelerator(platform, timesteps, suits, monkeypatch):
     monkeypatch.setattr(hardware, "platform", lambda: platform)
