@@ -137,6 +137,7 @@ def measure(
     keep_rates: Sequence[float],
     batch_size: int,
     rounds: int,
+    in_a_row: int = 1,
     modes: Sequence[str] = MODES,
     peers: Sequence[str] = (),
     overrides: Mapping[str, object] | None = None,
@@ -148,6 +149,7 @@ def measure(
       keep_rates: The first is what the others are compared with.
       batch_size: Images a step.
       rounds: How often each program is timed.
+      in_a_row: Calls of it that are timed at once.
       modes: `train`, `infer` or both.
       peers: Keys of `analysis.peer.PEERS`. With any, JAX leaves an accelerator's memory to them, for as long as the
         process lives, unless it has been asked for a device already.
@@ -189,11 +191,13 @@ def measure(
             calls[peer], known = peer_programs.prepare(peer, first, mode)
             facts[peer] = {"mode": mode, "peer": peer, **known}
         print(f"timing {mode}, {rounds} rounds ...", flush=True)
-        rows += compared(facts, time_alternately(calls, rounds=rounds), batch_size=batch_size, peers=peers)
+        timings = time_alternately(calls, rounds=rounds, in_a_row=in_a_row)
+        rows += compared(facts, timings, batch_size=batch_size, peers=peers)
     return {
         "model": name,
         "batch_size": batch_size,
         "rounds": rounds,
+        "in_a_row": in_a_row,
         "image_size": first.data.image_size,
         "timesteps": first.model.timesteps,
         "dtype": first.model.dtype,
@@ -217,7 +221,9 @@ def _benchmark(argv: Sequence[str]) -> None:
     parser.add_argument("--model", metavar="NAME", help="a published model, e.g. spikingformer_4_384 (needed)")
     parser.add_argument("--keep_rates", metavar="LIST", default="1,0.2", help="the first is the base (default: 1,0.2)")
     parser.add_argument("--batch_size", metavar="N", type=int, default=16, help="images a step (default: 16)")
-    parser.add_argument("--rounds", metavar="N", type=int, default=10, help="timed calls of each (default: 10)")
+    parser.add_argument("--rounds", metavar="N", type=int, default=10, help="timings of each (default: 10)")
+    in_a_row = "calls a timing, as training does not wait for each step (default: 1)"
+    parser.add_argument("--in_a_row", metavar="N", type=int, default=1, help=in_a_row)
     parser.add_argument("--modes", metavar="LIST", default="train,infer", help="train, infer or both (default)")
     parser.add_argument("--peer", metavar="LIST", help="also time PyTorch: spikingjelly, spikingjelly_compiled or both")
     parser.add_argument("--output", metavar="DIR", help="where to leave benchmark.json and benchmark.md")
@@ -226,13 +232,15 @@ def _benchmark(argv: Sequence[str]) -> None:
         keep_rates = [float(rate) for rate in flags.keep_rates.split(",")]
     except ValueError as error:
         raise ConfigError(f"--keep_rates is {flags.keep_rates!r}, but it must be numbers such as 1,0.2") from error
-    if flags.rounds < 1:
-        raise ConfigError(f"--rounds is {flags.rounds}, but it must be at least 1")
+    for name in ("rounds", "in_a_row"):
+        if getattr(flags, name) < 1:
+            raise ConfigError(f"--{name} is {getattr(flags, name)}, but it must be at least 1")
     result = measure(
         flags.model,
         keep_rates=keep_rates,
         batch_size=flags.batch_size,
         rounds=flags.rounds,
+        in_a_row=flags.in_a_row,
         modes=flags.modes.split(","),
         peers=[] if flags.peer is None else flags.peer.split(","),
         overrides=config.parse_overrides(config.defaults(), flag_overrides),

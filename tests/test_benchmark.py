@@ -15,7 +15,7 @@ def test_ratios_of_the_table(monkeypatch, tmp_path, capsys):
     """With calls that are not run, so that every number is known."""
     from stata_jax.analysis import profiling
 
-    asked = []
+    asked, times = [], []
 
     def prepare(settings, mode):
         rate = settings.sparsity.keep_rate
@@ -24,15 +24,23 @@ def test_ratios_of_the_table(monkeypatch, tmp_path, capsys):
         return lambda: None, facts
 
     monkeypatch.setattr(benchmark, "prepare", prepare)
-    timings = {"1": Timing((0.3, 0.4, 0.5)), "0.2": Timing((0.2, 0.2, 0.2))}
-    monkeypatch.setattr(profiling, "time_alternately", lambda calls, rounds: {name: timings[name] for name in calls})
-    assert benchmark.main(["--model=spikingformer_4_384", "--batch_size=8", f"--output={tmp_path}"]) == 0
+    timings = {"1": Timing((0.3, 0.4, 0.5)), "0.2": Timing((0.02, 0.02, 0.0204))}
+
+    def time_alternately(calls, **options):
+        times.append(options)
+        return {name: timings[name] for name in calls}
+
+    monkeypatch.setattr(profiling, "time_alternately", time_alternately)
+    flags = ["--model=spikingformer_4_384", "--batch_size=8", "--rounds=3", "--in_a_row=7", f"--output={tmp_path}"]
+    assert benchmark.main(flags) == 0
+    assert times == [{"rounds": 3, "in_a_row": 7}] * 2
     assert asked == [
         (mode, *pruned) for mode in ("train", "infer") for pruned in ((1.0, False, 0.0), (0.2, True, 0.01))
     ]
     table = capsys.readouterr().out
     assert "| train | 1 | 400 ± 50 ms | 20.0 | x1.00 | 1.0 s | 4.0 G | 1000 MB | 2000 MB | 100 % |" in table
-    assert "| train | 0.2 | 200 ± 0 ms | 40.0 | x2.00 | 1.0 s | 4.0 G | 200 MB | 400 MB | 20 % |" in table
+    assert "| train | 0.2 | 20.0 ± 0.1 ms | 400.0 | x20.00 | 1.0 s | 4.0 G | 200 MB | 400 MB | 20 % |" in table
+    assert "median of 3 means of 7 calls in a row" in table
     assert (tmp_path / "benchmark.md").read_text().strip() in table
     result = json.loads((tmp_path / "benchmark.json").read_text())
     assert result["model"] == "spikingformer_4_384" and len(result["rows"]) == 4
@@ -53,6 +61,7 @@ def test_a_real_run(capsys):
         (["--model=sdt_2_256", "--keep_rates=a"], "--keep_rates is 'a'"),
         (["--model=sdt_2_256", "--keep_rates=0"], "sparsity.keep_rate is 0.0"),
         (["--model=sdt_2_256", "--rounds=0"], "--rounds is 0"),
+        (["--model=sdt_2_256", "--in_a_row=0"], "--in_a_row is 0"),
         (["--model=sdt_2_256", "--modes=fly"], "--modes names 'fly'"),
         (["--model=sdt_2_256", "--batch_size=0"], "train.batch_size is 0"),
     ],

@@ -50,7 +50,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     lines = [
         f"{result['model']}, batch {result['batch_size']}, {result['image_size']}x{result['image_size']}, "
         f"T {result['timesteps']}, {result['dtype']}; {result['device']}, {', '.join(versions)}, "
-        f"median of {result['rounds']} calls",
+        f"median of {result['rounds']} {_calls(result['in_a_row'])}",
         "",
         f"| {' | '.join(columns)} |".replace("|  |", "| |"),
         "|---" * len(columns) + "|",
@@ -59,7 +59,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         cells = [
             row["mode"],
             row["peer"] if "peer" in row else f"{row['keep_rate']:g}",
-            f"{1000 * row['step_s']:.0f} ± {1000 * row['spread_s']:.0f} ms",
+            _milliseconds(row["step_s"], row["spread_s"]),
             f"{row['images_per_s']:.1f}",
             f"x{row['speed_up']:.2f}",
             "" if row["compile_s"] is None else f"{row['compile_s']:.1f} s",
@@ -72,3 +72,12 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _calls(in_a_row: int) -> str:
+    return "calls" if in_a_row == 1 else f"means of {in_a_row} calls in a row"
+
+
+def _milliseconds(seconds: float, spread: float) -> str:
+    digits = 0 if seconds >= 0.1 else 1
+    return f"{1000 * seconds:.{digits}f} ± {1000 * spread:.{digits}f} ms"

@@ -66,7 +66,7 @@ def prepare(
     label_smoothing: float,
     dtype: str = "float32",
     device: str = "cpu",
-) -> tuple[Callable[[], None], dict[str, Any]]:
+) -> tuple[Callable[[], Any], dict[str, Any]]:
     """Makes one program on random images and runs it once.
 
     Args:
@@ -82,9 +82,9 @@ def prepare(
       device: `cpu` or `cuda`.
 
     Returns:
-      A call that runs it and waits for it, and what is known of it: `compile_s`, the time of the first call where
-      there is a compiler; `peak_bytes`, most memory that PyTorch's allocator held at once, parameters, moments and
-      batch included; versions, threads and backend.
+      A call that starts it and returns what to wait for, as a program of JAX does, and what is known of it:
+      `compile_s`, the time of the first call where there is a compiler; `peak_bytes`, most memory that PyTorch's
+      allocator held at once, parameters, moments and batch included; versions, threads and backend.
 
     Raises:
       PeerError: As `check`.
@@ -115,22 +115,22 @@ def prepare(
         with torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16"):
             return forward(images).float().mean(0)
 
-    def train() -> None:
+    started = _Started(torch.cuda.synchronize if device == "cuda" else None)
+
+    def train() -> _Started:
         optimizer.zero_grad(set_to_none=True)
         torch.nn.functional.cross_entropy(logits(), labels, label_smoothing=label_smoothing).backward()
         optimizer.step()
-        if device == "cuda":
-            torch.cuda.synchronize()
+        return started
 
-    def infer() -> None:
+    def infer() -> _Started:
         with torch.inference_mode():
             logits()
-        if device == "cuda":
-            torch.cuda.synchronize()
+        return started
 
     run = train if mode == "train" else infer
     begin = time.perf_counter()
-    run()
+    run().block_until_ready()
     first = time.perf_counter() - begin
     optimizer.zero_grad(set_to_none=True)  # what the first call left is not part of another's memory
     functional.reset_net(model)
@@ -148,6 +148,18 @@ def prepare(
         + (", Triton neurons" if triton else ""),
     }
     return run, facts
+
+
+class _Started:
+    """What a call has started on a device; `jax.block_until_ready` waits for it as for an array."""
+
+    def __init__(self, wait: Callable[[], Any] | None) -> None:
+        self._wait = wait
+
+    def block_until_ready(self) -> "_Started":
+        if self._wait is not None:
+            self._wait()
+        return self
 
 
 def _with_triton_neurons(model: Any) -> Any:
@@ -176,7 +188,7 @@ def adamw(model: Any, *, learning_rate: float, weight_decay: float) -> Any:
     return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.999), eps=1e-8, fused=True)
 
 
-def _cuda_peak(run: Callable[[], None]) -> int:
+def _cuda_peak(run: Callable[[], Any]) -> int:
     """Most bytes that a call holds on the GPU, with all that is there already."""
     import torch
 
@@ -185,7 +197,7 @@ def _cuda_peak(run: Callable[[], None]) -> int:
     return int(torch.cuda.max_memory_allocated())
 
 
-def _cpu_growth(run: Callable[[], None]) -> int:
+def _cpu_growth(run: Callable[[], Any]) -> int:
     """Most bytes that a call holds on the CPU beside what was there before: PyTorch counts them in profiles alone."""
     import torch
 

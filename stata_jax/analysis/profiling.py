@@ -13,10 +13,10 @@ from stata_jax.training.compilation import peak_bytes
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Seconds of single calls.
+    """Seconds of calls.
 
     Attributes:
-      seconds: One for each call that was timed.
+      seconds: One for each call that was timed, or for each row of calls their mean.
     """
 
     seconds: tuple[float, ...]
@@ -35,12 +35,15 @@ class Timing:
         return (high - low) / 2
 
 
-def time_alternately(calls: Mapping[str, Callable[[], Any]], *, rounds: int) -> dict[str, Timing]:
+def time_alternately(calls: Mapping[str, Callable[[], Any]], *, rounds: int, in_a_row: int = 1) -> dict[str, Timing]:
     """Times several programs turn by turn, so that what disturbs the machine disturbs all of them.
 
     Args:
-      calls: Programs by name; each returns arrays, for which the clock waits. The first call of each is not counted.
+      calls: Programs by name; each returns arrays, or something else that has `block_until_ready`, for which the clock
+        waits. The first call of each is not counted.
       rounds: How often each is timed.
+      in_a_row: Calls before the clock waits for the last of them, as the steps of a training run do not wait for each
+        other. A device that works by itself is then never without work.
 
     Returns:
       Timings by name.
@@ -48,16 +51,19 @@ def time_alternately(calls: Mapping[str, Callable[[], Any]], *, rounds: int) -> 
     Raises:
       ValueError: If there is nothing to time.
     """
-    if rounds < 1 or not calls:
-        raise ValueError(f"there must be a program and a round to time, got {len(calls)} and {rounds}")
+    if rounds < 1 or in_a_row < 1 or not calls:
+        counts = f"{len(calls)}, {rounds} and {in_a_row}"
+        raise ValueError(f"there must be a program, a round and a call in a row to time, got {counts}")
     for call in calls.values():
         jax.block_until_ready(call())
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
             begin = time.perf_counter()
+            for _ in range(in_a_row - 1):
+                call()
             jax.block_until_ready(call())
-            seconds[name].append(time.perf_counter() - begin)
+            seconds[name].append((time.perf_counter() - begin) / in_a_row)
     return {name: Timing(tuple(each)) for name, each in seconds.items()}
 
 

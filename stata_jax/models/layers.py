@@ -1,17 +1,20 @@
 """The few layers that all families share: products and their normalisation, and what makes them for a network."""
 
 import dataclasses
+import functools
 import math
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Self
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from stata_jax.models.fire import normalize_and_fire, product_and_fire
 from stata_jax.models.initial import normal_002, torch_bias, torch_uniform
-from stata_jax.models.neuron import LIF, BatchNorm, Product, Weights
+from stata_jax.models.neuron import LIF, BatchNorm, Fired, Product, Weights
 from stata_jax.models.products import convolve, linear
+from stata_jax.spiking import hardware
 
 Seen = dict[str, Any]  # named intermediate values that a module returns beside its output
 # Products whose values are sums of at most so many terms are computed again in the backward pass if asked for; always.
@@ -60,14 +63,24 @@ class ProductNorm(nn.Module):
         y: jax.Array = norm(self.product()(x, weights), train=train)
         return y
 
-    def fire(self, x: jax.Array, neuron: LIF, *, train: bool) -> tuple[jax.Array, jax.Array]:
+    def fire(self, x: jax.Array, neuron: LIF, *, train: bool) -> Fired:
         """Maps (T, ..., C) to the spikes (T, ..., features) that follow, and their firing rate."""
+        if train and not neuron.learn_tau:
+            return self.fire_in_training(x, neuron)[0]
         x, weights, norm = self._parts(x, train=train)
-        most = CHEAP if self.lean and self.recompute else NEXT_TO_NOTHING
-        again = x.shape[-1] <= self.features and math.prod(self.window) * x.shape[-1] <= most
-        if train and again and not neuron.learn_tau:
-            return norm.fire_product(self.product(), x, weights, neuron, in_bytes=self.lean)
         return norm.fire(self.product()(x, weights), neuron, train=train)
+
+    def fire_in_training(self, x: jax.Array, neuron: LIF, *, beside: Sequence[Self] = ()) -> list[Fired]:
+        """`fire` in training, of this product and of others beside it, which are one product with wider weights."""
+        (x, *_), *_ = each = [product._parts(x, train=True) for product in (self, *beside)]
+        _, of_each, (norm, *norms) = zip(*each, strict=True)
+        weights = tuple(jnp.concatenate(arrays, axis=-1) for arrays in zip(*of_each, strict=True))
+        most = CHEAP if self.lean and self.recompute else NEXT_TO_NOTHING
+        if x.shape[-1] <= self.features and math.prod(self.window) * x.shape[-1] <= most:
+            function = functools.partial(product_and_fire, self.product(), self.lean, x, weights)
+        else:
+            function = functools.partial(normalize_and_fire, self.product()(x, weights))
+        return norm.fire_in_training(function, self.features, neuron, beside=norms)
 
     @nn.compact
     def _parts(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, Weights, BatchNorm]:
@@ -187,6 +200,22 @@ class Parts:
         """A 3x3 convolution and its normalisation; images are no spikes."""
         lean = self.lean and not of_images
         return ConvNorm(features, small_init=self.small_conv, lean=lean, repeats=repeats, name=name, **self._shared)
+
+    def linear_and_fire(
+        self, features: int, names: Sequence[str], x: jax.Array, *, use_bias: bool, train: bool
+    ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+        """Several products of one input, each with its normalisation and neurons; spikes and firing rates by name.
+
+        Accelerators train them as one product: the fewer and larger, the better.
+        """
+        products = [self.linear(features, name, use_bias=use_bias) for name in names]
+        neurons = [self.lif(name) for name in names]
+        if train and not self.learn_tau and hardware.platform() != "cpu":
+            fired = products[0].fire_in_training(x, neurons[0], beside=products[1:])
+        else:
+            fired = [each.fire(x, neuron, train=train) for each, neuron in zip(products, neurons, strict=True)]
+        spikes, rates = (dict(zip(names, values, strict=True)) for values in zip(*fired, strict=True))
+        return spikes, rates
 
     @property
     def _shared(self) -> dict[str, Any]:

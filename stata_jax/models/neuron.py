@@ -1,20 +1,23 @@
 """The neuron and the batch normalisation that feeds it, as layers."""
 
+import functools
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from stata_jax.models.fire import Constants, normalize_and_fire, product_and_fire, repeat
+from stata_jax.models.fire import Constants, normalize_and_fire, repeat
 from stata_jax.models.normalize import apply_statistics, normalize
 from stata_jax.spiking.lif import Neuron, lif_and_rate
+from stata_jax.spiking.one_pass import split
 from stata_jax.spiking.plif import plif
 
 Weights = tuple[jax.Array, ...]  # kernel, and perhaps bias
 Product = Callable[[jax.Array, Weights], jax.Array]
+Fired = tuple[jax.Array, jax.Array]  # spikes and their rate
 
 
 class LIF(nn.Module):
@@ -78,29 +81,39 @@ class BatchNorm(nn.Module):
         self._run(running, *statistics, count=self.repeats * x.size // x.shape[-1])
         return y
 
-    def fire(self, x: jax.Array, neuron: LIF, *, train: bool) -> tuple[jax.Array, jax.Array]:
-        """Normalises (T, ..., C) and returns the spikes that follow and their rate, `neuron(norm(x))`.
+    def fire(self, x: jax.Array, neuron: LIF, *, train: bool) -> Fired:
+        """Normalises (T, ..., C) and returns the spikes that follow and their rate, `neuron(norm(x))`."""
+        if train and not neuron.learn_tau:
+            return self.fire_in_training(functools.partial(normalize_and_fire, x), x.shape[-1], neuron)[0]
+        return neuron(repeat(self(x, train=train), self.repeats))
 
-        In training the current between the two is not kept for the backward pass.
+    def fire_in_training(
+        self, function: Callable[..., Any], channels: int, neuron: LIF, *, beside: Sequence[Self] = ()
+    ) -> list[Fired]:
+        """`fire` in training, which does not keep the current between the two for the backward pass.
+
+        Args:
+          function: `normalize_and_fire` or the like; it is given scale, bias and the constants.
+          channels: C.
+          neuron: The neurons.
+          beside: Other normalisations, whose channels the function has after these; as many each.
+
+        Returns:
+          For this normalisation, then for the others: the spikes (T, ..., C) and their rate.
         """
-        if not train or neuron.learn_tau:
-            return neuron(repeat(self(x, train=train), self.repeats))
-        return self._fire(normalize_and_fire, (x,), x.shape[-1], neuron)
-
-    def fire_product(
-        self, product: Product, x: jax.Array, weights: Weights, neuron: LIF, *, in_bytes: bool
-    ) -> tuple[jax.Array, jax.Array]:
-        """`fire(product(x, weights))` in training, which keeps `x` alone for the backward pass."""
-        return self._fire(product_and_fire, (product, in_bytes, x, weights), weights[0].shape[-1], neuron)
-
-    def _fire(
-        self, function: Callable[..., Any], given: tuple[Any, ...], channels: int, neuron: LIF
-    ) -> tuple[jax.Array, jax.Array]:
-        scale, bias, running = self._variables(channels)
+        norms = (self, *beside)
+        scales, biases, running = zip(*(norm._variables(channels) for norm in norms), strict=True)
         constants = Constants(neuron.constants, self.epsilon, self._axis_name, self.repeats)
-        spikes, number, *statistics = function(*given, scale, bias, constants)
-        self._run(running, *statistics, count=spikes.size // channels)
-        return spikes, number / spikes.size
+        spikes, number, *statistics = function(jnp.concatenate(scales), jnp.concatenate(biases), constants)
+        if not beside:
+            self._run(*running, *statistics, count=spikes.size // channels)
+            return [(spikes, number / spikes.size)]
+        each = (jnp.split(array, len(norms)) for array in statistics)
+        fired = []
+        for norm, variables, of_norm, *moments in zip(norms, running, split(spikes, len(norms)), *each, strict=True):
+            norm._run(variables, *moments, count=of_norm.size // channels)
+            fired.append((of_norm, jnp.mean(of_norm.astype(jnp.float32))))
+        return fired
 
     @nn.compact
     def _variables(self, channels: int) -> tuple[jax.Array, jax.Array, dict[str, Any]]:

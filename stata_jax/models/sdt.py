@@ -70,11 +70,10 @@ class Attention(nn.Module):
 
         Both are of shape (T, B, 1, D).
         """
-        parts, rates, spikes = self.parts, {}, {}
-        into, rates["in"] = parts.lif("in")(x)
-        for name in ("q", "k", "v"):
-            product = parts.linear(self.dim, name, use_bias=self.qkv_bias)
-            spikes[name], rates[name] = product.fire(into, parts.lif(name), train=train)
+        parts = self.parts
+        into, rate = parts.lif("in")(x)
+        spikes, rates = parts.linear_and_fire(self.dim, ("q", "k", "v"), into, use_bias=self.qkv_bias, train=train)
+        rates["in"] = rate
         q, k, v = spikes["q"], spikes["k"], spikes["v"]
         if self.dvs_mode:
             k, v = (self._filter(spikes, positions, by_head=False) for spikes in (k, v))

@@ -39,10 +39,8 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool, positions: jax.Array | None) -> tuple[jax.Array, Seen]:
         """Maps tokens (T, B, N, D) to tokens; has seen the spikes q, k, v and those after attention."""
-        parts, rates, spikes = self.parts, {}, {}
-        for name in ("q", "k", "v"):
-            product = parts.linear(self.dim, name, use_bias=self.qkv_bias)
-            spikes[name], rates[name] = product.fire(x, parts.lif(name), train=train)
+        parts = self.parts
+        spikes, rates = parts.linear_and_fire(self.dim, ("q", "k", "v"), x, use_bias=self.qkv_bias, train=train)
         attention = functools.partial(spiking_attention, heads=self.heads, scale=self.scale)
         current = keeping_bytes(attention, lean=parts.lean)(spikes["q"], spikes["k"], spikes["v"])
         attended, rates["attended"] = parts.lif("attended", after_attention=True)(current)

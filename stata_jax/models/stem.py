@@ -5,6 +5,7 @@ import functools
 import flax.linen as nn
 import jax
 
+from stata_jax.models import spike_pool
 from stata_jax.models.layers import ConvNorm, Parts, fold_time
 from stata_jax.models.pooling import max_pool
 
@@ -42,5 +43,9 @@ class PatchEmbedding(nn.Module):
 
     def pool(self, x: jax.Array, i: int, *, of_spikes: bool = True) -> jax.Array:
         """The max-pool of stage i, where it has one."""
-        pool = functools.partial(max_pool, lean=self.parts.lean and of_spikes)
-        return fold_time(pool, x) if self.pooling[i] == "1" else x
+        if self.pooling[i] == "0":
+            return x
+        lean = self.parts.lean and of_spikes
+        if lean and spike_pool.suits(x.shape[0]):
+            return spike_pool.pool_in_words(x)
+        return fold_time(functools.partial(max_pool, lean=lean), x)

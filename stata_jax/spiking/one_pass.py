@@ -5,6 +5,7 @@ One value a neuron, or an array a timestep, it computes in one kernel. So spikes
 word each, and gradients as one array a timestep.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -44,6 +45,13 @@ def read_words(words: jax.Array, timesteps: int, dtype: Any) -> tuple[jax.Array,
     return spikes.astype(dtype), jnp.sum(jax.lax.population_count(words).astype(jnp.float32))
 
 
+def write_words(spikes: jax.Array) -> jax.Array:
+    """The words of spikes (T, ...), which `read_words` turns into them again."""
+    word = word_type(spikes.shape[0])
+    words = functools.reduce(jnp.bitwise_or, (at_t.astype(word) << word(t) for t, at_t in enumerate(spikes)))
+    return jax.lax.optimization_barrier(row_major(words))
+
+
 def apart(x: jax.Array) -> jax.Array:
     """The same array (T, ...), which no reader computes again; where it suits, each timestep in memory of its own."""
     if hardware.platform() == "cpu":  # whose compiler heeds no barrier
@@ -60,3 +68,20 @@ def row_major(x: jax.Array) -> jax.Array:
     led to them: neurons and statistics would go through memory across the channels.
     """
     return with_layout_constraint(x, Layout(tuple(range(x.ndim))))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def split(spikes: jax.Array, parts: int) -> tuple[jax.Array, ...]:
+    """Equal parts of the last axis. Their gradients are joined in memory, for one kernel would read too many arrays."""
+    return tuple(jnp.split(spikes, parts, axis=-1))
+
+
+def _split_forward(spikes: jax.Array, parts: int) -> tuple[tuple[jax.Array, ...], None]:
+    return split(spikes, parts), None
+
+
+def _split_backward(_: int, __: None, gradients: tuple[jax.Array, ...]) -> tuple[jax.Array]:
+    return (jax.lax.optimization_barrier(jnp.concatenate(gradients, axis=-1)),)
+
+
+split.defvjp(_split_forward, _split_backward)

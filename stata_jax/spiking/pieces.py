@@ -43,8 +43,12 @@ def _unrolled(scan: Callable[..., Any]) -> Callable[..., Any]:
 
     def unrolled(*arrays: jax.Array) -> Any:
         # With the barrier the compiler does not see that the backward pass computes what the forward pass has had, and
-        # does not keep it.
-        return scan(*jax.lax.optimization_barrier(tuple(map(row_major, arrays))), unroll=MOST)
+        # does not keep it. Of the others, which are gradients, one entry will do for that: all else is free to be
+        # computed where it is read, without going through memory.
+        current, *others = map(row_major, arrays)
+        firsts = [jax.lax.slice(x, (0,) * x.ndim, (1,) * x.ndim) for x in others]
+        current, *_ = jax.lax.optimization_barrier((current, *firsts))
+        return scan(current, *others, unroll=MOST)
 
     return unrolled
 

@@ -31,10 +31,32 @@ def test_programs_take_turns_and_the_first_call_is_not_counted():
     assert 0.06 <= timings["slow"].median < 0.5 and 0.02 <= timings["fast"].median < timings["slow"].median
 
 
-@pytest.mark.parametrize(("calls", "rounds"), [({}, 3), ({"a": lambda: 1}, 0)])
-def test_nothing_to_time(calls, rounds):
-    with pytest.raises(ValueError, match="a program and a round"):
-        time_alternately(calls, rounds=rounds)
+def test_the_clock_waits_for_the_last_of_calls_in_a_row():
+    class Started:
+        """Work that a device does by itself, 20 ms a call."""
+
+        ends = 0.0
+
+        def call(self):
+            self.ends = max(self.ends, time.perf_counter()) + 0.02
+            order.append("call")
+            return self
+
+        def block_until_ready(self):
+            time.sleep(max(0.0, self.ends - time.perf_counter()))
+            order.append("wait")
+            return self
+
+    order = []
+    timing = time_alternately({"a": Started().call}, rounds=2, in_a_row=3)["a"]
+    assert order == ["call", "wait", *(["call"] * 3 + ["wait"]) * 2]
+    assert len(timing.seconds) == 2 and 0.02 <= timing.median < 0.1
+
+
+@pytest.mark.parametrize(("calls", "rounds", "in_a_row"), [({}, 3, 1), ({"a": lambda: 1}, 0, 1), ({"a": int}, 1, 0)])
+def test_nothing_to_time(calls, rounds, in_a_row):
+    with pytest.raises(ValueError, match="a program, a round and a call"):
+        time_alternately(calls, rounds=rounds, in_a_row=in_a_row)
 
 
 def test_the_compilers_account_of_a_product():

@@ -9,6 +9,7 @@ import pytest
 
 from stata_jax.models.registry import FAMILIES
 from stata_jax.sparsity.maps import Aligned
+from stata_jax.spiking import hardware
 from stata_jax.training.losses import stata_loss
 
 SIZE = dict(num_classes=5, timesteps=3, dim=32, depth=2, heads=4, attention_scale=1.0)
@@ -135,3 +136,31 @@ def test_the_spike_driven_map_is_not_computed_where_nobody_reads_it():
     shape = "3,4,4,17,17]"  # (T, B, h, N, N)
     assert shape in with_maps.lower(variables, images).compile().as_text()
     assert shape not in logits_only.lower(variables, images).compile().as_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "recompute"), [("spikformer cifar", True), ("spikingformer imagenet", False), ("sdt gesture", False)]
+)
+def test_an_accelerator_trains_as_a_processor_does(name, recompute, monkeypatch):
+    """Its forms of neurons, statistics, pools and products together: the same spikes, gradients and statistics."""
+    model, images = make(name, **PRUNED, lean=True, recompute=recompute)
+    variables = weights(name, True)
+
+    def step(params):
+        def loss(params):
+            given = variables | {"params": params}
+            (logits, aux), updates = model.apply(given, images, train=True, mutable=["batch_stats"])
+            return jnp.sum(jnp.square(logits)), (aux["rates"], aux["blocks"], updates)
+
+        return jax.grad(loss, has_aux=True)(params)
+
+    gradient, (rates, blocks, updates) = jax.jit(step)(variables["params"])
+    monkeypatch.setattr(hardware, "platform", lambda: "gpu")
+    other, (other_rates, other_blocks, other_updates) = jax.jit(functools.partial(step))(variables["params"])
+    for block, there in zip(blocks, other_blocks, strict=True):
+        for spikes in "qkv":
+            np.testing.assert_array_equal(there["attention"][spikes], block["attention"][spikes])
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    jax.tree.map(close, (other_rates, other_updates), (rates, updates))
+    scale = max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradient))
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5 * scale), other, gradient)

@@ -12,6 +12,7 @@ from norms import normal, normalise, run, statistics
 from stata_jax.models import layers
 from stata_jax.models.layers import ConvNorm, LinearNorm, fold_time
 from stata_jax.models.neuron import LIF
+from stata_jax.spiking import hardware
 
 KEY = jax.random.key(0)
 
@@ -173,3 +174,32 @@ def count_products(layer, *, image=(), name="dot_general["):
 
     program = jax.make_jaxpr(jax.grad(loss, argnums=(0, 1)))(variables["params"], x)
     return str(program).count(name)
+
+
+@pytest.mark.parametrize("options", [{}, {"lean": True, "recompute": True}])
+def test_an_accelerator_trains_products_of_one_input_as_one(options, monkeypatch):
+    settings = dict(tau=2.0, threshold=1.0, attention_threshold=0.5, alpha=4.0, small_conv=False, small_linear=False)
+    options = {"learn_tau": False, "axis_name": None, "lean": False, "recompute": False, **options}
+    parts = layers.Parts(**settings, dtype=jnp.float32, **options)
+
+    class Three(nn.Module):
+        @nn.compact
+        def __call__(self, x, *, train):
+            return parts.linear_and_fire(5, "qkv", x, use_bias=True, train=train)
+
+    x = jnp.asarray(np.random.RandomState(0).randint(0, 3, (4, 3, 5)), jnp.float32)
+    variables = Three().init(KEY, x, train=False)
+
+    def train():
+        return Three().apply(variables, x, train=True, mutable=["batch_stats"])
+
+    assert str(jax.make_jaxpr(train)()).count("dot_general[") == 3
+    (spikes, rates), updates = train()
+    monkeypatch.setattr(hardware, "platform", lambda: "gpu")
+    assert str(jax.make_jaxpr(functools.partial(train))()).count("dot_general[") == 1
+    (joined, joined_rates), joined_updates = train()
+    jax.tree.map(np.testing.assert_array_equal, joined, spikes)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7)
+    jax.tree.map(close, (joined_rates, joined_updates), (rates, updates))
+    assert len({float(rate) for rate in rates.values()}) == 3
+    np.testing.assert_array_equal(rates["k"], spikes["k"].mean())

@@ -25,6 +25,9 @@ def test_words_hold_a_bit_for_each_timestep(timesteps, seed):
     read, count = one_pass.read_words(words, timesteps, jnp.float32)
     np.testing.assert_array_equal(read, spikes)
     assert read.dtype == jnp.float32 and int(count) == spikes.sum()
+    written = one_pass.write_words(read)
+    np.testing.assert_array_equal(written, words)
+    assert written.dtype == words.dtype
 
 
 @pytest.mark.parametrize("timesteps", [1, 2, 8, 9, 16])
@@ -57,3 +60,10 @@ def test_timesteps_apart_are_the_same_array(accelerator):
 
 def test_a_processor_keeps_timesteps_together():
     assert "optimization_barrier" not in str(jax.make_jaxpr(one_pass.apart)(jnp.ones((4, 3))))
+
+
+def test_parts_of_the_last_axis_and_their_gradients():
+    x = jnp.arange(24.0).reshape(4, 6)
+    parts, pull = jax.vjp(lambda x: one_pass.split(x, 3), x)
+    np.testing.assert_array_equal(parts, np.split(x, 3, axis=1))
+    np.testing.assert_array_equal(pull(parts)[0], x)
