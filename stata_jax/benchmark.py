@@ -149,7 +149,7 @@ def measure(
       keep_rates: The first is what the others are compared with.
       batch_size: Images a step.
       rounds: How often each program is timed.
-      in_a_row: Calls of it that are timed at once.
+      in_a_row: Calls of a program in one timing, of which only the last is waited for.
       modes: `train`, `infer` or both.
       peers: Keys of `analysis.peer.PEERS`. With any, JAX leaves an accelerator's memory to them, for as long as the
         process lives, unless it has been asked for a device already.

@@ -52,7 +52,7 @@ def prepare(peer: str, settings: ConfigDict, mode: str) -> tuple[Callable[[], An
       mode: `train` or `infer`.
 
     Returns:
-      A call that runs it once, and what is known of it.
+      A call that starts it and returns what to wait for, and what is known of it.
 
     Raises:
       ConfigError: If the peer cannot run.

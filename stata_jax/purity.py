@@ -50,6 +50,13 @@ def measure(settings: ConfigDict, images: Any) -> list[Any]:
 
 def report(settings: ConfigDict) -> str:
     """The lists of all families, dense and at the config's keep rate, as text."""
+    import jax
+
+    with jax.default_device(jax.devices("cpu")[0]):  # on accelerators q, k and v would be one product
+        return "\n".join(_lists(settings))
+
+
+def _lists(settings: ConfigDict) -> list[str]:
     from stata_jax.models.registry import FAMILIES
 
     images = training_images(settings)
@@ -70,7 +77,7 @@ def report(settings: ConfigDict) -> str:
             silent = [product.name for product in products if "silent" in product.inputs]
             if silent:
                 lines.append(f"  (no input at all on these images: {', '.join(silent)})")
-    return "\n".join(lines)
+    return lines
 
 
 def main(argv: Sequence[str] | None = None) -> int:

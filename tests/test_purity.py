@@ -2,8 +2,11 @@
 
 import pathlib
 
+import jax
+
 from stata_jax import purity
 from stata_jax.analysis.purity import Product
+from stata_jax.spiking import hardware
 
 CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
 
@@ -13,6 +16,7 @@ def test_the_report_lists_all_families_dense_and_pruned(monkeypatch, capsys):
 
     def measure(settings, images):
         assert images == "images"
+        assert hardware.platform() == "cpu"  # an accelerator trains q, k and v as one product
         asked.append((settings.model.family, settings.sparsity.keep_rate, settings.sparsity.anchor))
         return [
             Product("stem/conv0", ("real numbers",)),
@@ -20,6 +24,7 @@ def test_the_report_lists_all_families_dense_and_pruned(monkeypatch, capsys):
             Product("block0/attention/value", ("silent", "binary")),
         ]
 
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(purity, "measure", measure)
     monkeypatch.setattr(purity, "training_images", lambda settings: "images")
     assert purity.main([f"--config={CONFIG}", "--config.sparsity.keep_rate=0.4"]) == 0

@@ -42,8 +42,8 @@ def time_alternately(calls: Mapping[str, Callable[[], Any]], *, rounds: int, in_
       calls: Programs by name; each returns arrays, or something else that has `block_until_ready`, for which the clock
         waits. The first call of each is not counted.
       rounds: How often each is timed.
-      in_a_row: Calls before the clock waits for the last of them, as the steps of a training run do not wait for each
-        other. A device that works by itself is then never without work.
+      in_a_row: Calls before the clock waits for the last of them, as a training run does not wait for each step. A
+        device that works by itself is then never without work.
 
     Returns:
       Timings by name.

@@ -37,8 +37,8 @@ def input_rates(
 
     def look(layer: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         module = context.module
-        weighted = isinstance(module, ConvNorm | LinearNorm) or module.path == ("head",)
-        if weighted and context.method_name in ("__call__", "fire"):
+        weighted = isinstance(module, ConvNorm | LinearNorm) and context.method_name == "operands"
+        if weighted or (module.path == ("head",) and context.method_name == "__call__"):
             rates["/".join(module.path)] = mean(args[0])
         return layer(*args, **kwargs)
 

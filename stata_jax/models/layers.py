@@ -59,7 +59,7 @@ class ProductNorm(nn.Module):
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Maps (T, ..., C) to (T, ..., features)."""
-        x, weights, norm = self._parts(x, train=train)
+        x, weights, norm = self.operands(x, train=train)
         y: jax.Array = norm(self.product()(x, weights), train=train)
         return y
 
@@ -67,12 +67,21 @@ class ProductNorm(nn.Module):
         """Maps (T, ..., C) to the spikes (T, ..., features) that follow, and their firing rate."""
         if train and not neuron.learn_tau:
             return self.fire_in_training(x, neuron)[0]
-        x, weights, norm = self._parts(x, train=train)
+        x, weights, norm = self.operands(x, train=train)
         return norm.fire(self.product()(x, weights), neuron, train=train)
 
     def fire_in_training(self, x: jax.Array, neuron: LIF, *, beside: Sequence[Self] = ()) -> list[Fired]:
-        """`fire` in training, of this product and of others beside it, which are one product with wider weights."""
-        (x, *_), *_ = each = [product._parts(x, train=True) for product in (self, *beside)]
+        """`fire` in training, of this product and of others of the same input, all as one product with wider weights.
+
+        Args:
+          x: Shape (T, ..., C).
+          neuron: The neurons of all of them, without a learned tau.
+          beside: Other products, of the same kind and with as many features each.
+
+        Returns:
+          For this product, then for the others: the spikes (T, ..., features) and their firing rate.
+        """
+        (x, *_), *_ = each = [product.operands(x, train=True) for product in (self, *beside)]
         _, of_each, (norm, *norms) = zip(*each, strict=True)
         weights = tuple(jnp.concatenate(arrays, axis=-1) for arrays in zip(*of_each, strict=True))
         most = CHEAP if self.lean and self.recompute else NEXT_TO_NOTHING
@@ -83,7 +92,7 @@ class ProductNorm(nn.Module):
         return norm.fire_in_training(function, self.features, neuron, beside=norms)
 
     @nn.compact
-    def _parts(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, Weights, BatchNorm]:
+    def operands(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, Weights, BatchNorm]:
         """The input and the weights in the type of the product, and the normalisation.
 
         The mean of a batch takes a bias away again, so that its gradient is 0. So training does not add it, nor sum up
@@ -204,9 +213,19 @@ class Parts:
     def linear_and_fire(
         self, features: int, names: Sequence[str], x: jax.Array, *, use_bias: bool, train: bool
     ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
-        """Several products of one input, each with its normalisation and neurons; spikes and firing rates by name.
+        """Several products of one input, each with its normalisation and neurons.
 
-        Accelerators train them as one product: the fewer and larger, the better.
+        Accelerators train them as one product, for few large ones are faster there.
+
+        Args:
+          features: Channels of each result.
+          names: Of the products.
+          x: Shape (T, ..., C).
+          use_bias: Whether each has a bias.
+          train: Whether to normalise by the batch.
+
+        Returns:
+          By name, the spikes (T, ..., features), and their firing rates.
         """
         products = [self.linear(features, name, use_bias=use_bias) for name in names]
         neurons = [self.lif(name) for name in names]

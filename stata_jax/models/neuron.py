@@ -1,6 +1,5 @@
 """The neuron and the batch normalisation that feeds it, as layers."""
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -9,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from stata_jax.models.fire import Constants, normalize_and_fire, repeat
+from stata_jax.models.fire import Constants, repeat
 from stata_jax.models.normalize import apply_statistics, normalize
 from stata_jax.spiking.lif import Neuron, lif_and_rate
 from stata_jax.spiking.one_pass import split
@@ -82,9 +81,10 @@ class BatchNorm(nn.Module):
         return y
 
     def fire(self, x: jax.Array, neuron: LIF, *, train: bool) -> Fired:
-        """Normalises (T, ..., C) and returns the spikes that follow and their rate, `neuron(norm(x))`."""
-        if train and not neuron.learn_tau:
-            return self.fire_in_training(functools.partial(normalize_and_fire, x), x.shape[-1], neuron)[0]
+        """Normalises (T, ..., C) and returns the spikes that follow and their rate, `neuron(norm(x))`.
+
+        In training without a learned tau, `fire_in_training` does the same with less memory.
+        """
         return neuron(repeat(self(x, train=train), self.repeats))
 
     def fire_in_training(
@@ -93,13 +93,15 @@ class BatchNorm(nn.Module):
         """`fire` in training, which does not keep the current between the two for the backward pass.
 
         Args:
-          function: `normalize_and_fire` or the like; it is given scale, bias and the constants.
+          function: `normalize_and_fire` or the like, with all that comes before scale, bias and constants bound. Its
+            channels are these, then those of the others.
           channels: C.
-          neuron: The neurons.
-          beside: Other normalisations, whose channels the function has after these; as many each.
+          neuron: The neurons of all of them, without a learned tau.
+          beside: Other normalisations, of C channels each.
 
         Returns:
-          For this normalisation, then for the others: the spikes (T, ..., C) and their rate.
+          For this normalisation, then for the others: the spikes (T, ..., C) and their rate. A gradient of the rate of
+          one of several passes in the type of the spikes.
         """
         norms = (self, *beside)
         scales, biases, running = zip(*(norm._variables(channels) for norm in norms), strict=True)

@@ -8,10 +8,8 @@ import jax.numpy as jnp
 
 from stata_jax.spiking import one_pass
 
-# Timesteps whose places of spikes fit into one word, with four bits each.
+# Most timesteps: four bits of each fit into a word of 32.
 MOST = 8
-
-Kept = tuple[jax.Array, jax.Array]
 
 
 def suits(timesteps: int) -> bool:
@@ -23,8 +21,7 @@ def suits(timesteps: int) -> bool:
 def pool_in_words(x: jax.Array) -> jax.Array:
     """`max_pool` of spikes, with its gradient: to the first spike of a window, and to its first pixel without one.
 
-    Where a pixel at a time takes some ten operations for each of the nine places of a window, a word takes as many for
-    all timesteps.
+    One operation on a word does for all timesteps what would else be one for each.
 
     Args:
       x: Spikes, 0 or 1, shape (T, B, H, W, C), with at most `MOST` timesteps, and even H and W.
@@ -42,16 +39,16 @@ def _read(words: jax.Array, x: jax.Array) -> jax.Array:
     return one_pass.read_words(words, x.shape[0], x.dtype)[0]
 
 
-def _forward(x: jax.Array) -> tuple[jax.Array, Kept]:
+def _forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     spikes, places = jax.lax.optimization_barrier(_windows(x))  # both now, for the backward pass does not have `x`
-    return _read(spikes, x), (places, jnp.zeros((0,), x.dtype))
+    return _read(spikes, x), places
 
 
 def _windows(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Of each window the spikes as a word, and the places of the first ones, as four words in one.
 
     Their bits say at which timesteps the place is in the middle row, in the last row, in the middle column and in the
-    last column.
+    last column. Both have the shape (B, H/2, W/2, C).
     """
     timesteps, _, height, width, _ = x.shape
     if height % 2 or width % 2:
@@ -71,7 +68,7 @@ def _windows(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     silent = ~seen & seen.dtype.type(2**timesteps - 1)
     rows[1] |= jnp.where(_is_first(height // 2)[:, None, None], silent, jnp.zeros_like(silent))
     columns[1] |= jnp.where(_is_first(width // 2)[:, None], silent, jnp.zeros_like(silent))
-    wide = jnp.uint16 if timesteps <= 4 else jnp.uint32
+    wide = jnp.uint8 if timesteps <= 2 else jnp.uint16 if timesteps <= 4 else jnp.uint32
     parts = (part.astype(wide) << wide(i * timesteps) for i, part in enumerate((*rows[1:], *columns[1:])))
     return seen, functools.reduce(jnp.bitwise_or, parts)
 
@@ -85,9 +82,8 @@ def _is_first(size: int) -> jax.Array:
 _WINDOWS = (((0, 1),), ((0, 2), (1, 0)))
 
 
-def _backward(kept: Kept, gradient: jax.Array) -> tuple[jax.Array]:
+def _backward(places: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
     """Adds up what each pixel receives from the one, two or four windows that it lies in."""
-    places, _ = kept
     timesteps, batch, height, width, channels = gradient.shape
     by_row = [jnp.stack([_received(places, gradient, rows, columns) for columns in _WINDOWS], 4) for rows in _WINDOWS]
     return (jnp.stack(by_row, axis=3).reshape(timesteps, batch, 2 * height, 2 * width, channels),)

@@ -46,7 +46,7 @@ def read_words(words: jax.Array, timesteps: int, dtype: Any) -> tuple[jax.Array,
 
 
 def write_words(spikes: jax.Array) -> jax.Array:
-    """The words of spikes (T, ...), which `read_words` turns into them again."""
+    """The words (...) of spikes (T, ...), which `read_words` turns into them again."""
     word = word_type(spikes.shape[0])
     words = functools.reduce(jnp.bitwise_or, (at_t.astype(word) << word(t) for t, at_t in enumerate(spikes)))
     return jax.lax.optimization_barrier(row_major(words))
@@ -72,7 +72,10 @@ def row_major(x: jax.Array) -> jax.Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def split(spikes: jax.Array, parts: int) -> tuple[jax.Array, ...]:
-    """Equal parts of the last axis. Their gradients are joined in memory, for one kernel would read too many arrays."""
+    """Equal parts of the last axis of (..., C), each (..., C / parts).
+
+    Their gradients are joined in memory, for the neurons' kernel would read too many arrays.
+    """
     return tuple(jnp.split(spikes, parts, axis=-1))
 
 

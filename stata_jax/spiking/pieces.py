@@ -43,12 +43,12 @@ def _unrolled(scan: Callable[..., Any]) -> Callable[..., Any]:
 
     def unrolled(*arrays: jax.Array) -> Any:
         # With the barrier the compiler does not see that the backward pass computes what the forward pass has had, and
-        # does not keep it. Of the others, which are gradients, one entry will do for that: all else is free to be
-        # computed where it is read, without going through memory.
-        current, *others = map(row_major, arrays)
-        firsts = [jax.lax.slice(x, (0,) * x.ndim, (1,) * x.ndim) for x in others]
-        current, *_ = jax.lax.optimization_barrier((current, *firsts))
-        return scan(current, *others, unroll=MOST)
+        # does not keep it. It need not hold the gradients, which are the other arrays and may so be computed where they
+        # are read: an entry of each ties the first array to the backward pass.
+        first, *others = map(row_major, arrays)
+        entries = [jax.lax.slice(x, (0,) * x.ndim, [min(1, n) for n in x.shape]) for x in others]
+        first, *_ = jax.lax.optimization_barrier((first, *entries))
+        return scan(first, *others, unroll=MOST)
 
     return unrolled
 

@@ -45,11 +45,13 @@ def test_table_names_the_peer_and_its_versions():
         "device": "cpu",
         "jax": "0.10",
         "rounds": 2,
+        "in_a_row": 1,
         "peers": ["other"],
         "rows": compared(FACTS, TIMINGS, batch_size=8, peers=["other"]),
     }
     lines = as_markdown(result).splitlines()
     assert "jax 0.10, torch 2.6, spikingjelly 2.0, 2 torch threads" in lines[0]
+    assert lines[0].endswith("median of 2 calls")
     assert lines[2].startswith("| | keep rate | step |") and lines[2].endswith("| share | energy an image | x other |")
     assert {line.count("|") for line in lines[2:]} == {13}
     assert lines[5].startswith("| train | 0.2 | 200 ± 0 ms | 40.0 | x2.00 |") and lines[5].endswith(

@@ -5,10 +5,12 @@ import json
 import pathlib
 import sys
 
+import jax
 import numpy as np
 import pytest
 
 from stata_jax import benchmark
+from stata_jax.analysis import peer
 from stata_jax.models.infer import settings_of
 from stata_jax.models.registry import PUBLISHED
 
@@ -27,6 +29,13 @@ COUNTS = {
     "sdt_2_256_dvs": 2_566_666,
 }
 TINY = ["--config.model.dim=16", "--config.model.heads=2", "--config.data.image_size=8", "--config.model.depth=1"]
+
+
+def test_the_clock_waits_for_what_a_call_has_started():
+    waited = []
+    jax.block_until_ready(peer._Started(lambda: waited.append(True)))
+    assert waited == [True]
+    jax.block_until_ready(peer._Started(None))  # on a CPU a call is done when it returns
 
 
 class Fixture:
@@ -176,7 +185,6 @@ def test_adamw_is_ours():
     import optax
     import torch
 
-    from stata_jax.analysis import peer
     from stata_jax.training import optimizer
 
     layer = torch.nn.Linear(3, 2)
@@ -200,8 +208,6 @@ def test_adamw_is_ours():
 @needs_peer
 def test_memory_is_the_most_held_at_once():
     import torch
-
-    from stata_jax.analysis import peer
 
     def run():
         for _ in range(3):

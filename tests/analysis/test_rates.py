@@ -7,6 +7,7 @@ import pytest
 
 from stata_jax.analysis.rates import input_rates, mean_rates
 from stata_jax.models.registry import FAMILIES
+from stata_jax.spiking import hardware
 
 SIZE = dict(num_classes=5, timesteps=2, dim=16, depth=1, heads=2, attention_scale=2.0)
 
@@ -57,7 +58,9 @@ def test_a_rate_is_taken_after_the_pool():
         assert same == (i in (1, 3))
 
 
-def test_rates_of_blocks_agree_with_those_that_the_model_reports():
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])  # which trains q, k and v as one product
+def test_rates_of_blocks_agree_with_those_that_the_model_reports(platform, monkeypatch):
+    monkeypatch.setattr(hardware, "platform", lambda: platform)
     model, variables, images = make("spikingformer", anchor=True, keep_rate=0.3, prune_at=(0,))
     rates = mean_rates(model, variables, [{"image": images}], train=True)
     aux = jax.jit(lambda v, x: model.apply(v, x, train=True, mutable=["batch_stats"])[0][1])(variables, images)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from stata_jax.models import layers
 from stata_jax.models.registry import FAMILIES
 from stata_jax.sparsity.maps import Aligned
 from stata_jax.spiking import hardware
@@ -139,10 +140,12 @@ def test_the_spike_driven_map_is_not_computed_where_nobody_reads_it():
 
 
 @pytest.mark.parametrize(
-    ("name", "recompute"), [("spikformer cifar", True), ("spikingformer imagenet", False), ("sdt gesture", False)]
+    ("name", "recompute"),
+    [("spikformer cifar", True), ("spikingformer imagenet", False), ("sdt gesture", False), ("sdt cifar plif", False)],
 )
 def test_an_accelerator_trains_as_a_processor_does(name, recompute, monkeypatch):
     """Its forms of neurons, statistics, pools and products together: the same spikes, gradients and statistics."""
+    monkeypatch.setattr(layers, "NEXT_TO_NOTHING", 0)  # else all products are computed again
     model, images = make(name, **PRUNED, lean=True, recompute=recompute)
     variables = weights(name, True)
 

@@ -60,3 +60,17 @@ def test_other_hardware_takes_whole_arrays_unrolled(accelerator):
 
     jax.make_jaxpr(lambda x: pieces.scan_by_pieces(scan, x))(jnp.zeros((20, 3)))
     assert seen == [((20, 3), one_pass.MOST)]
+
+
+def test_other_hardware_may_compute_gradients_where_they_are_read(accelerator):
+    """The first array is held by a barrier with one entry of the second, which itself goes on without one."""
+    scan = lambda x, gradient, *, unroll: x + gradient  # noqa: E731
+    x = jnp.arange(60.0).reshape(20, 3)
+    both = lambda x, gradient: pieces.map_and_sum_pieces(scan, x, gradient)  # noqa: E731
+    np.testing.assert_array_equal(both(x, 2 * x), 3 * x)
+    equations = jax.make_jaxpr(both)(x, x).eqns
+    (barrier,) = (equation for equation in equations if equation.primitive.name == "optimization_barrier")
+    assert [operand.aval.shape for operand in barrier.invars] == [(20, 3), (1, 1)]
+    (last,) = (equation for equation in equations if equation.primitive.name == "add")
+    assert [operand in barrier.outvars for operand in last.invars] == [True, False]
+    assert both(jnp.zeros((4, 0, 3)), jnp.zeros((4, 0, 3))).shape == (4, 0, 3)
