@@ -7,7 +7,6 @@ python -m stata_jax.benchmark --model=spikingformer_4_384 --keep_rates=1,0.2 --b
 
 import platform
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from ml_collections import ConfigDict
 
 from stata_jax import cli, config, peer_programs
 from stata_jax.analysis.bench_table import as_markdown, compared
+from stata_jax.programs import prepare
 
 ConfigError = config.ConfigError
 MODES = ("train", "infer")
@@ -56,79 +56,6 @@ def settings_for(name: str, *, keep_rate: float, batch_size: int, overrides: Map
     settings = config.apply_overrides(config.defaults(), values | dict(overrides))
     config.check(settings)
     return settings
-
-
-def prepare(settings: ConfigDict, mode: str) -> tuple[Callable[[], Any], dict[str, Any]]:
-    """Compiles one program on random images.
-
-    Args:
-      settings: A checked config.
-      mode: `train` for a whole training step with its update, `infer` for the logits.
-
-    Returns:
-      A call that runs it once, and what is known of it: `compile_s`, the compiler's account of all devices together
-      and, of inference, the theoretical energy of one image in mJ, `energy_mj`, with fresh weights.
-
-    Raises:
-      ConfigError: If the batch does not divide over the devices.
-    """
-    import jax
-    import jax.numpy as jnp
-
-    from stata_jax import build
-    from stata_jax.analysis.energy import energy_mj, model_operations
-    from stata_jax.training import parallel
-    from stata_jax.training.state import create_state, time_major, weights
-
-    build.check_devices(settings, parts=("train",))
-    data, batch_size = settings.data, settings.train.batch_size
-    shape: tuple[int, ...] = (data.image_size, data.image_size, data.channels)
-    if data.channels == 2:  # a recording
-        shape = (settings.model.timesteps, *shape)
-    shape = (batch_size, *shape)
-    images = jax.random.uniform(jax.random.key(1), shape, jnp.float32)
-    optimizer, _ = build.optimizer(settings, steps_per_epoch=1)
-    template = jax.ShapeDtypeStruct(shape, jnp.float32)
-    state = create_state(build.model(settings), optimizer, template, key=jax.random.key(0))
-    label = jax.random.randint(jax.random.key(2), (batch_size,), 0, data.num_classes)
-    batch = parallel.shard({"image": images, "label": label})
-    key = jax.random.key(3)
-    if mode == "infer":
-        model = build.model(settings)
-        variables = parallel.replicate(weights(state))
-
-        def logits(variables: Any, batch: Any, key: Any) -> Any:
-            return model.apply(variables, time_major(batch["image"]), key=key)[0]
-
-        infer, facts = _compiled(parallel.on_all_devices(logits), variables, batch, key)
-        # The weights are fresh, and by the running statistics of a fresh network some layers would be silent.
-        facts["energy_mj"] = energy_mj(model_operations(model, weights(state), time_major(images), train=True))
-        return lambda: infer(variables, batch, key), facts
-
-    held = [parallel.replicate(state)]
-    mapped = parallel.on_all_devices(build.step(settings, optimizer, steps_per_epoch=1), donate=(0,))
-    train, facts = _compiled(mapped, held[0], batch, key)
-
-    def run() -> Any:
-        held[0], metrics = train(held[0], batch, key)  # the old state's memory is given away
-        return metrics["loss"]
-
-    return run, facts
-
-
-def _compiled(mapped: Any, *arguments: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """A mapped program compiled for its arguments, and what it needs, on all devices together."""
-    import jax
-
-    from stata_jax.analysis.profiling import compiler_account
-    from stata_jax.training.compilation import compile_program
-
-    begin = time.perf_counter()
-    program = compile_program(mapped.lower(*arguments))
-    facts: dict[str, Any] = {"compile_s": time.perf_counter() - begin}
-    for name, value in compiler_account(program).items():
-        facts[name] = None if value is None else value * jax.local_device_count()
-    return program, facts
 
 
 def measure(

@@ -22,6 +22,8 @@ _CPU_OPTIONS: dict[str, str | bool] = {
     "xla_llvm_disable_expensive_passes": True,
 }
 
+_PROFILED: dict[str, str | bool] = {"xla_cpu_enable_xprof_traceme": True}
+
 # For programs that run once: the same numbers from slower code, compiled in a third of the time.
 _ONCE: dict[str, str | bool | int] = {"xla_backend_optimization_level": 1}
 
@@ -70,20 +72,21 @@ class Once:
         return running.result()
 
 
-def compile_program(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+def compile_program(lowered: jax.stages.Lowered, *, profiled: bool = False) -> jax.stages.Compiled:
     """Compiles a program with the options that suit training steps, where the compiler knows them.
 
     On a processor the heap has no holes afterwards, see `close_holes`.
 
     Args:
       lowered: The program.
+      profiled: Whether a profile of a processor shall show each operation, which costs some time.
 
     Returns:
       The compiled program.
     """
     if jax.default_backend() != "cpu":
         return lowered.compile()
-    compiled = lowered.compile(_known(_CPU_OPTIONS))
+    compiled = lowered.compile(_known(_CPU_OPTIONS | (_PROFILED if profiled else {})))
     close_holes()
     return compiled
 

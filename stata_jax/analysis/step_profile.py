@@ -1,0 +1,57 @@
+"""How long the operations of a compiled program take, on a processor, by JAX's profiler."""
+
+import pathlib
+import re
+import statistics
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+WAIT = "all-reduce"  # the operation at which devices wait for each other
+
+
+def seconds_by_operation(run: Callable[[], Any], *, calls: int) -> dict[str, float]:
+    """Seconds that each operation takes in one call, on one device.
+
+    Args:
+      run: Runs a program that was compiled to be profiled, see `compile_program`.
+      calls: How often; of all calls and devices the median counts, so that a disturbed one does not.
+
+    Returns:
+      Seconds by the name of the operation. Operations inside a loop have names too, and are part of the loop's time.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            for _ in range(calls):
+                jax.block_until_ready(run())
+        (path,) = pathlib.Path(folder).glob("**/*.xplane.pb")
+        data = jax.profiler.ProfileData.from_file(str(path))
+        durations: dict[str, list[float]] = defaultdict(list)
+        for plane in data.planes:
+            for line in plane.lines:
+                for event in line.events:
+                    durations[event.name].append(event.duration_ns * 1e-9)
+    passes = calls * jax.local_device_count()
+    return {name: statistics.median(each) * len(each) / passes for name, each in durations.items()}
+
+
+def scopes(program: str) -> dict[str, tuple[str, str]]:
+    """The operations of a compiled program, but for those inside loops: the kind of each, and where it stands.
+
+    Args:
+      program: Its text.
+
+    Returns:
+      By name the operation, such as `fusion`, and the names of the modules that it comes from, or "".
+    """
+    entry = program[program.index("\nENTRY") :]
+    found = {}
+    for line in entry[: entry.index("\n}")].splitlines():
+        named = re.match(r"\s*(?:ROOT )?%?([\w.\-]+) = .*?[)}\]] ([\w\-]+)\(", line)
+        if named:
+            place = re.search(r'op_name="([^"]*)"', line)
+            found[named[1]] = named[2], place[1] if place else ""
+    return found

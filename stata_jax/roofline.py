@@ -1,0 +1,139 @@
+"""Shows where the time of a training step goes on a processor, and how long each part would take at best.
+
+python -m stata_jax.roofline --model=spikingformer_4_384 --keep_rate=1 --config.train.cpu_devices=2
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from stata_jax import benchmark, cli, config, programs
+from stata_jax.analysis.roofline import WAITS, Row, as_markdown, as_rows, required, row_of
+
+ConfigError = config.ConfigError
+_SIDE, _VALUES, _TRIES = 2048, 1 << 25, 5  # of the matrices and arrays with which the machine is measured
+
+
+def machine() -> tuple[float, float]:
+    """What this machine can do, all devices together: operations of products, and bytes through memory, in a second."""
+    import jax
+    import jax.numpy as jnp
+
+    devices = jax.local_device_count()
+
+    def fastest(function: Callable[[Any], Any], shape: tuple[int, ...]) -> float:
+        mapped = jax.pmap(function)
+        x = jax.block_until_ready(jax.pmap(lambda i: jnp.full(shape, 0.5) + i)(jnp.arange(devices, dtype=jnp.float32)))
+        jax.block_until_ready(mapped(x))
+        seconds = []
+        for _ in range(_TRIES):
+            begin = time.perf_counter()
+            jax.block_until_ready(mapped(x))
+            seconds.append(time.perf_counter() - begin)
+        return min(seconds)
+
+    flops = 2 * _SIDE**3 * devices / fastest(lambda x: x @ x, (_SIDE, _SIDE))
+    return flops, 2 * 4 * _VALUES * devices / fastest(lambda x: x + 1, (_VALUES,))
+
+
+def measure(
+    name: str, *, keep_rate: float, batch_size: int, rounds: int, overrides: Mapping[str, object] | None = None
+) -> dict[str, Any]:
+    """Profiles a training step of a published model in float32.
+
+    Args:
+      name: A published model.
+      keep_rate: gamma.
+      batch_size: Images a step.
+      rounds: How many steps are timed, and how many profiled.
+      overrides: Further config values by dotted key.
+
+    Returns:
+      JSON values: the machine and what it can do, `step_s`, and the rows of `as_rows`.
+
+    Raises:
+      ConfigError: For an unknown model or an impossible value, or where JAX does not work on a processor.
+    """
+    settings = benchmark.settings_for(name, keep_rate=keep_rate, batch_size=batch_size, overrides=overrides or {})
+    if settings.model.dtype != "float32":
+        raise ConfigError(f"model.dtype is {settings.model.dtype!r}, but bytes are counted for float32")
+    import jax
+
+    from stata_jax import build
+    from stata_jax.analysis.energy import model_sizes
+    from stata_jax.analysis.profiling import time_alternately
+    from stata_jax.analysis.step_profile import WAIT, scopes, seconds_by_operation
+    from stata_jax.training import parallel
+
+    build.processor(settings)
+    if jax.default_backend() != "cpu":
+        raise ConfigError(f"the roofline is measured on a processor, but JAX works on a {jax.default_backend()}")
+    print("compiling ...", flush=True)
+    step = programs.training_step(settings, profiled=True)
+    print(f"timing and profiling, {rounds} steps each ...", flush=True)
+    timing = time_alternately({"step": step.run}, rounds=rounds)["step"]
+    operations = seconds_by_operation(step.run, calls=rounds)
+    seconds: dict[Row, float] = {}
+    for operation, (kind, scope) in scopes(step.program.as_text()).items():
+        if operation in operations:
+            row = WAITS if kind == WAIT else row_of(scope)
+            seconds[row] = seconds.get(row, 0.0) + operations[operation]
+    data = settings.data
+    sizes = model_sizes(build.model(settings), (data.image_size, data.image_size, data.channels))
+    static = data.channels != 2
+    work = required(
+        sizes,
+        batch_size=batch_size,
+        devices=jax.local_device_count(),
+        parameters=step.parameters,
+        static=static,
+    )
+    print("measuring the machine ...", flush=True)
+    flops_s, bytes_s = machine()
+    return {
+        "model": name,
+        "keep_rate": keep_rate,
+        "batch_size": batch_size,
+        "device": parallel.device_names(),
+        "jax": jax.__version__,
+        "flops_s": flops_s,
+        "bytes_s": bytes_s,
+        "step_s": statistics.median(timing.seconds),
+        "rows": as_rows(work, seconds, flops_s=flops_s, bytes_s=bytes_s),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code, see `cli.run`."""
+    return cli.run(_roofline, argv, interrupted="interrupted")
+
+
+def _roofline(argv: Sequence[str]) -> None:
+    description = "Show where the time of a training step goes on a processor, beside the least time of each part."
+    parser = cli.Parser(prog="python -m stata_jax.roofline", description=description)
+    parser.add_argument("--model", metavar="NAME", help="a published model, e.g. spikingformer_4_384 (needed)")
+    parser.add_argument("--keep_rate", metavar="RATE", type=float, default=1.0, help="gamma (default: 1)")
+    parser.add_argument("--batch_size", metavar="N", type=int, default=16, help="images a step (default: 16)")
+    parser.add_argument("--rounds", metavar="N", type=int, default=5, help="timed and profiled steps (default: 5)")
+    parser.add_argument("--output", metavar="DIR", help="where to leave roofline.json and roofline.md")
+    flags, flag_overrides = cli.parse(parser, argv, required="model")
+    if flags.rounds < 1:
+        raise ConfigError(f"--rounds is {flags.rounds}, but it must be at least 1")
+    result = measure(
+        flags.model,
+        keep_rate=flags.keep_rate,
+        batch_size=flags.batch_size,
+        rounds=flags.rounds,
+        overrides=config.parse_overrides(config.defaults(), flag_overrides),
+    )
+    print(as_markdown(result))
+    if flags.output is not None:
+        from stata_jax.training.metrics import write_report
+
+        write_report(flags.output, "roofline", result, as_markdown(result))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

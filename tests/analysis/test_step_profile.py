@@ -1,0 +1,42 @@
+"""Operations of a profiled program: their names, where they stand, and their time."""
+
+import jax
+import jax.numpy as jnp
+
+from stata_jax.analysis.step_profile import scopes, seconds_by_operation
+from stata_jax.training.compilation import compile_program
+
+PROGRAM = """HloModule m
+
+%body (x: f32[2]) -> f32[2] {
+  %inner.1 = f32[2]{0} add(%x, %x), metadata={op_name="jit(f)/inside"}
+}
+
+ENTRY %main (x: f32[2]) -> (f32[2], s32[]) {
+  %x = f32[2]{0} parameter(0)
+  %fusion.3 = f32[2]{0} fusion(%x), kind=kLoop, calls=%body, metadata={op_name="jit(f)/block0/mlp/add" source_line=3}
+  ROOT %while.7 = (f32[2]{0}, s32[]) while(%fusion.3), condition=%c, body=%body
+}
+"""
+
+
+def test_operations_outside_of_loops_and_where_they_stand():
+    found = scopes(PROGRAM)
+    assert found == {
+        "x": ("parameter", ""),
+        "fusion.3": ("fusion", "jit(f)/block0/mlp/add"),
+        "while.7": ("while", ""),
+    }
+
+
+def test_the_time_of_a_product():
+    @jax.jit
+    def function(x):
+        with jax.named_scope("here"):
+            return x @ x
+
+    x = jnp.ones((512, 512))
+    program = compile_program(function.lower(x), profiled=True)
+    seconds = seconds_by_operation(lambda: program(x), calls=3)
+    (name,) = (name for name, (_, scope) in scopes(program.as_text()).items() if "/here/" in scope)
+    assert 2 * 512**3 / 1e13 < seconds[name] < 1
