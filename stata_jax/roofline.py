@@ -54,7 +54,8 @@ def measure(
       JSON values: the machine and what it can do, `step_s`, and the rows of `as_rows`.
 
     Raises:
-      ConfigError: For an unknown model or an impossible value, or where JAX does not work on a processor.
+      ConfigError: For an unknown model or an impossible value, where JAX does not work on a processor, or where the
+        profile does not hold so many steps.
     """
     settings = benchmark.settings_for(name, keep_rate=keep_rate, batch_size=batch_size, overrides=overrides or {})
     if settings.model.dtype != "float32":
@@ -74,12 +75,16 @@ def measure(
     step = programs.training_step(settings, profiled=True)
     print(f"timing and profiling, {rounds} steps each ...", flush=True)
     timing = time_alternately({"step": step.run}, rounds=rounds)["step"]
-    operations = seconds_by_operation(step.run, calls=rounds)
+    places = scopes(step.program.as_text())
+    try:
+        operations = seconds_by_operation(step.run, places, calls=rounds)
+    except ValueError as error:
+        raise ConfigError(f"{error} (--rounds, --batch_size)") from error
     seconds: dict[Row, float] = {}
-    for operation, (kind, scope) in scopes(step.program.as_text()).items():
-        if operation in operations:
-            row = WAITS if kind == WAIT else row_of(scope)
-            seconds[row] = seconds.get(row, 0.0) + operations[operation]
+    for operation, took in operations.items():
+        kind, scope = places[operation]
+        row = WAITS if kind == WAIT else row_of(scope)
+        seconds[row] = seconds.get(row, 0.0) + took
     data = settings.data
     sizes = model_sizes(build.model(settings), (data.image_size, data.image_size, data.channels))
     static = data.channels != 2

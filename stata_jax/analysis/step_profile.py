@@ -5,7 +5,7 @@ import re
 import statistics
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import jax
@@ -13,15 +13,19 @@ import jax
 WAIT = "all-reduce"  # the operation at which devices wait for each other
 
 
-def seconds_by_operation(run: Callable[[], Any], *, calls: int) -> dict[str, float]:
-    """Seconds that each operation takes in one call, on one device.
+def seconds_by_operation(run: Callable[[], Any], names: Container[str], *, calls: int) -> dict[str, float]:
+    """Seconds that operations take in one call, on one device.
 
     Args:
       run: Runs a program that was compiled to be profiled, see `compile_program`.
+      names: Of the operations, as `scopes` has them.
       calls: How often; of all calls and devices the median counts, so that a disturbed one does not.
 
     Returns:
-      Seconds by the name of the operation. Operations inside a loop have names too, and are part of the loop's time.
+      Seconds by name, of those that the profile shows.
+
+    Raises:
+      ValueError: If the profile has lost some of them: it holds a million or so, those inside loops included.
     """
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
@@ -33,8 +37,11 @@ def seconds_by_operation(run: Callable[[], Any], *, calls: int) -> dict[str, flo
         for plane in data.planes:
             for line in plane.lines:
                 for event in line.events:
-                    durations[event.name].append(event.duration_ns * 1e-9)
+                    if event.name in names:
+                        durations[event.name].append(event.duration_ns * 1e-9)
     passes = calls * jax.local_device_count()
+    if any(len(each) % passes for each in durations.values()):
+        raise ValueError(f"the profile of {calls} calls is incomplete: profile fewer, or a smaller program")
     return {name: statistics.median(each) * len(each) / passes for name, each in durations.items()}
 
 

@@ -109,3 +109,5 @@ def test_the_table():
     assert lines[6] == "| MLP | LIF | | 3.00 GB | 300 ms | memory | 250 ms | 25 % |"
     assert lines[7] == "| all | waiting for each other | | | | | 250 ms | 25 % |"
     assert lines[-2:] == ["at least 700 ms in all, 1000 ms taken by operations", "a step: 1100 ms"]
+    slower = as_markdown(facts | {"rows": rows, "flops_s": 1e10, "bytes_s": 1e10, "step_s": 0.9})
+    assert slower.splitlines()[-1].startswith("(operations took longer while they were profiled")

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 from stata_jax.analysis.step_profile import scopes, seconds_by_operation
 from stata_jax.training.compilation import compile_program
@@ -37,6 +38,17 @@ def test_the_time_of_a_product():
 
     x = jnp.ones((512, 512))
     program = compile_program(function.lower(x), profiled=True)
-    seconds = seconds_by_operation(lambda: program(x), calls=3)
     (name,) = (name for name, (_, scope) in scopes(program.as_text()).items() if "/here/" in scope)
-    assert 2 * 512**3 / 1e13 < seconds[name] < 1
+    seconds = seconds_by_operation(lambda: program(x), [name], calls=3)
+    assert list(seconds) == [name] and 2 * 512**3 / 1e13 < seconds[name] < 1
+
+
+def test_a_profile_that_has_lost_operations_is_refused():
+    program = compile_program(jax.jit(lambda x: jnp.sin(x) @ x).lower(jnp.ones((64, 64))), profiled=True)
+    calls = iter([True, False, True])
+
+    def run():
+        return program(jnp.ones((64, 64))) if next(calls) else None
+
+    with pytest.raises(ValueError, match="3 calls is incomplete"):
+        seconds_by_operation(run, scopes(program.as_text()), calls=3)
