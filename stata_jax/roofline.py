@@ -17,7 +17,12 @@ _SIDE, _VALUES, _TRIES = 2048, 1 << 25, 5  # of the matrices and arrays with whi
 
 
 def machine() -> tuple[float, float]:
-    """What this machine can do, all devices together: operations of products, and bytes through memory, in a second."""
+    """What this machine can do in a second, all devices together.
+
+    Returns:
+      Operations of products, as those of large matrices reach it, and bytes through memory, as an array plus a number
+      does.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -58,8 +63,10 @@ def measure(
         profile does not hold so many steps.
     """
     settings = benchmark.settings_for(name, keep_rate=keep_rate, batch_size=batch_size, overrides=overrides or {})
-    if settings.model.dtype != "float32":
-        raise ConfigError(f"model.dtype is {settings.model.dtype!r}, but bytes are counted for float32")
+    for key, counted in {"model.dtype": "float32", "train.recompute": False, "train.accumulate": 1}.items():
+        part, _, leaf = key.partition(".")
+        if settings[part][leaf] != counted:
+            raise ConfigError(f"{key} is {settings[part][leaf]!r}, but work is counted for {counted!r}")
     import jax
 
     from stata_jax import build
@@ -95,6 +102,7 @@ def measure(
         parameters=step.parameters,
         static=static,
     )
+    del step  # the machine is measured with its memory free
     print("measuring the machine ...", flush=True)
     flops_s, bytes_s = machine()
     return {
@@ -124,8 +132,8 @@ def _roofline(argv: Sequence[str]) -> None:
     parser.add_argument("--rounds", metavar="N", type=int, default=5, help="timed and profiled steps (default: 5)")
     parser.add_argument("--output", metavar="DIR", help="where to leave roofline.json and roofline.md")
     flags, flag_overrides = cli.parse(parser, argv, required="model")
-    if flags.rounds < 1:
-        raise ConfigError(f"--rounds is {flags.rounds}, but it must be at least 1")
+    if flags.rounds < 2:
+        raise ConfigError(f"--rounds is {flags.rounds}, but it must be at least 2")
     result = measure(
         flags.model,
         keep_rate=flags.keep_rate,

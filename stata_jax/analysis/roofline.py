@@ -34,7 +34,8 @@ def required(
     static image is needed once. Bytes are what cannot stay in a cache while each kind of operation passes over its
     arrays: a product reads its operands and writes its result; normalisation needs the statistics of the whole batch
     first, so it reads twice what it reads, forward and backward; AdamW reads four arrays and writes three. Spikes are
-    one byte where they are read, and four where they are results of products or gradients.
+    one byte where they are read, and four where they are results of products or gradients. Not counted: pools, sums of
+    residuals, the head, losses, the choice of tokens and their alignment, averaged weights.
 
     Args:
       sizes: The arguments of `count_macs`.
@@ -50,21 +51,21 @@ def required(
     macs = count_macs(**sizes)
     work: dict[Row, Work] = {}
 
-    def add(row: Row, *, flops: float = 0.0, bytes: float = 0.0) -> None:
-        work[row] = work.get(row, Work()) + Work(flops, bytes)
+    def add(row: Row, *, flops: float = 0.0, moved: float = 0.0) -> None:
+        work[row] = work.get(row, Work()) + Work(flops, moved)
 
     def layer(part: str, name: str, values: float, weight: int, follows: str, *, into: float, first: bool) -> None:
-        """A product of `into` entries to `values` and what follows it."""
+        """A product of `into` entries with `weight` numbers to `values`, and the kind that `follows`."""
         repeats = timesteps if first and static else 1
         made, weights, entry = values / repeats, devices * weight * _FLOAT, _FLOAT if first else _SPIKE
         products = 2 if first else 3
         forward = entry * into + weights + _FLOAT * made
         backward = (0 if first else _FLOAT * made + weights + _FLOAT * into) + entry * into + _FLOAT * made + weights
-        add((part, PRODUCTS), flops=2 * products * macs[name] * batch_size / repeats, bytes=forward + backward)
+        add((part, PRODUCTS), flops=2 * products * macs[name] * batch_size / repeats, moved=forward + backward)
         if follows == BOTH:
-            add((part, BOTH), bytes=_FLOAT * (2 * made + 2 * made + 2 * values + made) + _SPIKE * values)
+            add((part, BOTH), moved=_FLOAT * (2 * made + 2 * made + 2 * values + made) + _SPIKE * values)
         else:
-            add((part, NORM), bytes=_FLOAT * (3 + 5) * made)
+            add((part, NORM), moved=_FLOAT * (3 + 5) * made)
 
     side, width = sizes["image_size"], sizes["channels"]
     stem = {"spikformer": 5, "spikingformer": 4, "sdt": 3}[family]  # layers that neurons follow at once
@@ -77,7 +78,7 @@ def required(
         layer("stem", f"stem/conv{i}", pixels * features, 9 * width * features, follows, into=into, first=i == 0)
         width = features
     if family == "sdt":
-        add(("stem", LIF), bytes=_lif_bytes(batch_size * timesteps * side**2 * dim))
+        add(("stem", LIF), moved=_lif_bytes(batch_size * timesteps * side**2 * dim))
 
     counts = tokens_per_block(
         tokens=side**2, **{name: sizes[name] for name in ("depth", "keep_rate", "prune_at", "anchor")}
@@ -90,14 +91,16 @@ def required(
             follows = last if name == "projection" else BOTH
             layer("attention", f"block{l}/attention/{name}", n, dim**2, follows, into=n, first=False)
         flops = 3 * 2 * batch_size * sum(macs[f"block{l}/attention/{name}"] for name in ("map", "value"))
-        add(("attention", PRODUCTS), flops=flops, bytes=(2 * 3 * _SPIKE + (1 + 1 + 3) * _FLOAT) * n)
-        add(("attention", LIF), bytes=(1 if family == "spikformer" else 2) * _lif_bytes(n))
+        result = _SPIKE if family == "sdt" else _FLOAT  # its masks are no sums
+        add(("attention", PRODUCTS), flops=flops, moved=(2 * 3 * _SPIKE + result + (1 + 3) * _FLOAT) * n)
+        after = batch_size * timesteps * dim if family == "sdt" else n  # neurons behind attention
+        add(("attention", LIF), moved=_lif_bytes(after) + (0 if family == "spikformer" else _lif_bytes(n)))
         mlp: dict[str, Any] = {"weight": dim * hidden, "first": False}
         layer("MLP", f"block{l}/mlp/up", m * hidden / dim, follows=BOTH, into=m, **mlp)
         layer("MLP", f"block{l}/mlp/down", m, follows=last, into=m * hidden / dim, **mlp)
         if family != "spikformer":
-            add(("MLP", LIF), bytes=_lif_bytes(m))
-    add(UPDATE, bytes=devices * (4 + 3) * _FLOAT * parameters)
+            add(("MLP", LIF), moved=_lif_bytes(m))
+    add(UPDATE, moved=devices * (4 + 3) * _FLOAT * parameters)
     return work
 
 
@@ -111,12 +114,18 @@ def row_of(scope: str) -> Row:
 
     Args:
       scope: Its name in the program, with those of the modules that it stands in.
+
+    Returns:
+      What names no stem, attention or MLP is update, loss and tokens; what is no normalisation, neurons or pool there
+      is products, with the sums of residuals among it.
     """
     block = re.search(r"/block\d+/(attention|mlp)\b", scope)
     part = "stem" if "/stem" in scope else block[1].replace("mlp", "MLP") if block else ""
     if not part:
         return UPDATE
     names = scope.split("/")
+    if re.search(r"/(\w+\()*product\)*/", scope):  # see `product_and_fire`
+        return part, PRODUCTS
     if any(name.startswith("norm.fire") for name in names):
         return part, BOTH
     if any(name == "norm" or name.startswith("norm.") for name in names):
@@ -143,7 +152,7 @@ def as_rows(
     """
     whole = sum(seconds.values())
     rows = []
-    for row, took in sorted(seconds.items(), key=lambda item: -item[1]):
+    for row, took in sorted((dict.fromkeys(work, 0.0) | dict(seconds)).items(), key=lambda item: -item[1]):
         facts: dict[str, Any] = {"part": row[0], "kind": row[1], "flops": None, "bytes": None, "least_s": None}
         facts |= {"bound": None, "seconds": took, "share": took / whole}
         if row in work:
@@ -156,7 +165,7 @@ def as_rows(
 
 
 def as_markdown(result: Mapping[str, Any]) -> str:
-    """The result of `stata_jax.roofline.measure` as text with a table."""
+    """The table of what `stata_jax.roofline.measure` returns, as text."""
     rows: Iterable[Mapping[str, Any]] = result["rows"]
     known = [row for row in rows if row["least_s"] is not None]
     lines = [

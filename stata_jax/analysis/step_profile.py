@@ -5,7 +5,7 @@ import re
 import statistics
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Container
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -13,13 +13,16 @@ import jax
 WAIT = "all-reduce"  # the operation at which devices wait for each other
 
 
-def seconds_by_operation(run: Callable[[], Any], names: Container[str], *, calls: int) -> dict[str, float]:
+def seconds_by_operation(
+    run: Callable[[], Any], places: Mapping[str, tuple[str, str]], *, calls: int
+) -> dict[str, float]:
     """Seconds that operations take in one call, on one device.
 
     Args:
       run: Runs a program that was compiled to be profiled, see `compile_program`.
-      names: Of the operations, as `scopes` has them.
-      calls: How often; of all calls and devices the median counts, so that a disturbed one does not.
+      places: The operations, from `scopes`.
+      calls: How often, at least twice: what is lost from a single call cannot be told. Of all calls and devices the
+        median counts, so that a disturbed one does not; of a `WAIT` the mean, since one device waits and the other not.
 
     Returns:
       Seconds by name, of those that the profile shows.
@@ -37,12 +40,17 @@ def seconds_by_operation(run: Callable[[], Any], names: Container[str], *, calls
         for plane in data.planes:
             for line in plane.lines:
                 for event in line.events:
-                    if event.name in names:
+                    if event.name in places:
                         durations[event.name].append(event.duration_ns * 1e-9)
     passes = calls * jax.local_device_count()
     if any(len(each) % passes for each in durations.values()):
         raise ValueError(f"the profile of {calls} calls is incomplete: profile fewer, or a smaller program")
-    return {name: statistics.median(each) * len(each) / passes for name, each in durations.items()}
+
+    def seconds(name: str, each: list[float]) -> float:
+        middle = statistics.fmean if places[name][0] == WAIT else statistics.median
+        return middle(each) * len(each) / passes
+
+    return {name: seconds(name, each) for name, each in durations.items()}
 
 
 def scopes(program: str) -> dict[str, tuple[str, str]]:

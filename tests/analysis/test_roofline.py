@@ -45,27 +45,34 @@ def test_products_of_the_stem(static):
     assert work("spikformer", static=static)["stem", PRODUCTS] == Work(first + others, moved)
 
 
-def test_products_of_the_blocks():
-    done = work("spikingformer")
+@pytest.mark.parametrize("family", ["spikformer", "spikingformer", "sdt"])
+def test_products_of_the_blocks(family):
+    done = work(family)
     n, m = (T * B * sum(tokens) * D for tokens in (ATTENTION, MLP))
-    small = sum(2 * T * B * tokens * D * min(tokens, D // 2) for tokens in ATTENTION)  # map and value
+    terms = [1 if family == "sdt" else min(tokens, D // 2) for tokens in ATTENTION]
+    small = sum(2 * T * B * tokens * D * each for tokens, each in zip(ATTENTION, terms, strict=True))  # map and value
     assert done["attention", PRODUCTS].flops == 3 * 2 * (4 * n * D + small)
+    heads = 3 * n + (1 if family == "sdt" else 4) * n + 3 * n + 4 * n + 3 * 4 * n  # q, k, v and result; and gradients
+    assert done["attention", PRODUCTS].bytes == 4 * (2 * 3 * 4 * D * D + 2 * n + 4 * n + 3 * 4 * n) + heads
     assert done["MLP", PRODUCTS].flops == 3 * 2 * 2 * m * 4 * D
     up = 3 * 4 * 2 * 4 * D * D + 2 * m + 4 * m + 3 * 4 * 4 * m  # weights of both blocks, x thrice, the result thrice
     down = 3 * 4 * 2 * 4 * D * D + 2 * 4 * m + 4 * 4 * m + 3 * 4 * m
     assert done["MLP", PRODUCTS].bytes == up + down
 
 
+N = T * B * sum(ATTENTION) * D
+
+
 @pytest.mark.parametrize(
-    ("family", "joined", "alone", "lif"), [("spikformer", 4, 0, 1), ("spikingformer", 3, 1, 2), ("sdt", 3, 1, 2)]
+    ("family", "joined", "alone", "lif"),
+    [("spikformer", 4, 0, N), ("spikingformer", 3, 1, 2 * N), ("sdt", 3, 1, N + 2 * T * B * D)],
 )
 def test_neurons_and_normalisations_of_attention(family, joined, alone, lif):
     """Values read or written, each 4 bytes, and a byte for a spike: the product twice, the spikes; both twice again."""
-    n = T * B * sum(ATTENTION) * D
     done = work(family)
-    assert done["attention", BOTH].bytes == joined * (4 * (2 + 4 + 1) + 1) * n
-    assert done.get(("attention", NORM), Work()).bytes == alone * 4 * (3 + 5) * n
-    assert done["attention", LIF].bytes == lif * (4 * 4 + 1) * n
+    assert done["attention", BOTH].bytes == joined * (4 * (2 + 4 + 1) + 1) * N
+    assert done.get(("attention", NORM), Work()).bytes == alone * 4 * (3 + 5) * N
+    assert done["attention", LIF].bytes == (4 * 4 + 1) * lif
     assert (("stem", LIF) in done) == (family == "sdt")
 
 
@@ -81,6 +88,8 @@ def test_each_device_has_weights_of_its_own():
     [
         ("jit(f)/jvp(M)/stem/stem.fire/conv2.fire/conv2.fire_in_training/while", ("stem", PRODUCTS)),
         ("jit(f)/jvp(M)/stem/stem.fire/conv2.fire/conv2.fire_in_training/norm.fire_in_training/while", ("stem", BOTH)),
+        ("jit(f)/jvp(M)/stem/conv0.fire/norm.fire_in_training/product/conv_general_dilated", ("stem", PRODUCTS)),
+        ("jit(f)/M/stem/conv0.fire/norm.fire_in_training/transpose(jvp(product))/conv", ("stem", PRODUCTS)),
         ("jit(f)/transpose(jvp(M))/stem/stem.convolve/conv4/norm/norm._run/add", ("stem", NORM)),
         ("jit(f)/jvp(M)/stem/stem.pool/while", ("stem", OTHER)),
         ("jit(f)/jvp(M)/block0/attention/lif_in/while", ("attention", LIF)),
@@ -95,19 +104,20 @@ def test_rows_of_operations(scope, row):
 
 
 def test_the_table():
-    done = {("MLP", PRODUCTS): Work(4e9, 1e9), ("MLP", LIF): Work(0, 3e9)}
+    done = {("MLP", PRODUCTS): Work(4e9, 1e9), ("MLP", LIF): Work(0, 3e9), ("MLP", NORM): Work(0, 1e9)}
     seconds = {("MLP", LIF): 0.25, ("MLP", PRODUCTS): 0.5, WAITS: 0.25}
     rows = as_rows(done, seconds, flops_s=1e10, bytes_s=1e10)
     assert [(row["least_s"], row["bound"], row["share"]) for row in rows] == [
         (0.4, "products", 0.5),
         (0.3, "memory", 0.25),
         (None, None, 0.25),
+        (0.1, "memory", 0.0),
     ]
     facts = {"model": "m", "keep_rate": 0.2, "batch_size": 8, "device": "1 x cpu", "jax": "0.10", "step_s": 1.1}
     lines = as_markdown(facts | {"rows": rows, "flops_s": 1e10, "bytes_s": 1e10}).splitlines()
     assert lines[5] == "| MLP | products | 4.0 G | 1.00 GB | 400 ms | products | 500 ms | 50 % |"
     assert lines[6] == "| MLP | LIF | | 3.00 GB | 300 ms | memory | 250 ms | 25 % |"
     assert lines[7] == "| all | waiting for each other | | | | | 250 ms | 25 % |"
-    assert lines[-2:] == ["at least 700 ms in all, 1000 ms taken by operations", "a step: 1100 ms"]
+    assert lines[-2:] == ["at least 800 ms in all, 1000 ms taken by operations", "a step: 1100 ms"]
     slower = as_markdown(facts | {"rows": rows, "flops_s": 1e10, "bytes_s": 1e10, "step_s": 0.9})
     assert slower.splitlines()[-1].startswith("(operations took longer while they were profiled")
