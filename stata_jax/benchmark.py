@@ -172,11 +172,7 @@ def _benchmark(argv: Sequence[str]) -> None:
         peers=[] if flags.peer is None else flags.peer.split(","),
         overrides=config.parse_overrides(config.defaults(), flag_overrides),
     )
-    print(as_markdown(result))
-    if flags.output is not None:
-        from stata_jax.training.metrics import write_report
-
-        write_report(flags.output, "benchmark", result, as_markdown(result))
+    cli.show("benchmark", result, as_markdown(result), folder=flags.output)
 
 
 if __name__ == "__main__":

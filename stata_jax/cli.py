@@ -3,8 +3,8 @@
 import argparse
 import difflib
 import sys
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
 
 from ml_collections import ConfigDict
 
@@ -112,6 +112,22 @@ def load_config(path: str, overrides: Sequence[str]) -> ConfigDict:
     settings = config.apply_overrides(settings, config.parse_overrides(settings, overrides))
     config.check(settings)
     return settings
+
+
+def show(name: str, result: Mapping[str, Any], markdown: str, *, folder: str | None) -> None:
+    """Prints a result.
+
+    Args:
+      name: Of the files, without their endings.
+      result: JSON values.
+      markdown: The same as text.
+      folder: Where to leave both, or None.
+    """
+    print(markdown)
+    if folder is not None:
+        from stata_jax.training.metrics import write_report
+
+        write_report(folder, name, result, markdown)
 
 
 def run(program: Callable[[Sequence[str]], object], argv: Sequence[str] | None, *, interrupted: str) -> int:

@@ -3,7 +3,7 @@
 `check` looks at a config before anything is compiled, so that an impossible value costs a second and one sentence.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ml_collections import ConfigDict
 
@@ -173,3 +173,20 @@ def check(config: ConfigDict) -> None:
     for key, holds, describe in RELATIONS:
         if not holds(config):
             raise ConfigError(f"{key} is {config[key]!r}, but it {describe(config)}")
+
+
+def refuse_other(config: ConfigDict, expected: Mapping[str, object], why: str) -> None:
+    """Raises where a value is not the only one that can be dealt with.
+
+    Args:
+      config: A config.
+      expected: Values by dotted key.
+      why: Goes between the value that is there and the one that is expected.
+
+    Raises:
+      ConfigError: Naming the first other value.
+    """
+    for key, value in expected.items():
+        part, _, leaf = key.partition(".")
+        if config[part][leaf] != value:
+            raise ConfigError(f"{key} is {config[part][leaf]!r}, but {why} {value!r}")

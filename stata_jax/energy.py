@@ -146,11 +146,7 @@ def _energy(argv: Sequence[str]) -> None:
     workdir = pathlib.Path(flags.workdir).expanduser().absolute()
     overrides = config.parse_overrides(reuse.read_settings(workdir), flag_overrides)
     result = measure(workdir, overrides=overrides, step=flags.step)
-    print(as_markdown(result))
-    if flags.output is not None:
-        from stata_jax.training.metrics import write_report
-
-        write_report(flags.output, "energy", result, as_markdown(result))
+    cli.show("energy", result, as_markdown(result), folder=flags.output)
 
 
 if __name__ == "__main__":

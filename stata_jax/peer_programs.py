@@ -7,7 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from stata_jax.analysis import peer as peers
-from stata_jax.config_check import ConfigError
+from stata_jax.config_check import ConfigError, refuse_other
 
 # What peers do not do, by what it is when it is off.
 _PLAIN = {"train.loss": "cross_entropy", "train.grad_clip": 0.0, "augment.mixup": 0.0}
@@ -25,10 +25,7 @@ def check(names: Sequence[str], settings: ConfigDict) -> None:
     """
     if not names:
         return
-    for key, value in _PLAIN.items():
-        part, _, leaf = key.partition(".")
-        if settings[part][leaf] != value:
-            raise ConfigError(f"{key} is {settings[part][leaf]!r}, but with --peer it must be {value!r}")
+    refuse_other(settings, _PLAIN, "with --peer it must be")
     try:
         peers.check(names, device=_device())
     except peers.PeerError as error:

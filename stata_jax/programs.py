@@ -29,7 +29,8 @@ def prepare(settings: ConfigDict, mode: str) -> tuple[Callable[[], Any], dict[st
     from stata_jax.training import parallel
     from stata_jax.training.state import time_major, weights
 
-    state, images, batch, key = _inputs(settings)
+    optimizer, _ = build.optimizer(settings, steps_per_epoch=1)
+    state, images, batch, key = _inputs(settings, optimizer)
     model = build.model(settings)
     variables = parallel.replicate(weights(state))
 
@@ -76,8 +77,8 @@ def training_step(settings: ConfigDict, *, profiled: bool = False) -> TrainingSt
     from stata_jax import build
     from stata_jax.training import parallel
 
-    state, _, batch, key = _inputs(settings)
     optimizer, _ = build.optimizer(settings, steps_per_epoch=1)
+    state, _, batch, key = _inputs(settings, optimizer)
     held = [parallel.replicate(state)]
     mapped = parallel.on_all_devices(build.step(settings, optimizer, steps_per_epoch=1), donate=(0,))
     program, facts = _compiled(mapped, held[0], batch, key, profiled=profiled)
@@ -89,7 +90,7 @@ def training_step(settings: ConfigDict, *, profiled: bool = False) -> TrainingSt
     return TrainingStep(run, program, facts, sum(leaf.size for leaf in jax.tree.leaves(state.params)))
 
 
-def _inputs(settings: ConfigDict) -> tuple[Any, Any, Any, Any]:
+def _inputs(settings: ConfigDict, optimizer: Any) -> tuple[Any, Any, Any, Any]:
     """A fresh state, random images, a batch of them on all devices, and a key."""
     import jax
     import jax.numpy as jnp
@@ -105,7 +106,6 @@ def _inputs(settings: ConfigDict) -> tuple[Any, Any, Any, Any]:
         shape = (settings.model.timesteps, *shape)
     shape = (batch_size, *shape)
     images = jax.random.uniform(jax.random.key(1), shape, jnp.float32)
-    optimizer, _ = build.optimizer(settings, steps_per_epoch=1)
     template = jax.ShapeDtypeStruct(shape, jnp.float32)
     state = create_state(build.model(settings), optimizer, template, key=jax.random.key(0))
     label = jax.random.randint(jax.random.key(2), (batch_size,), 0, data.num_classes)

@@ -3,16 +3,17 @@
 python -m stata_jax.roofline --model=spikingformer_4_384 --keep_rate=1 --config.train.cpu_devices=2
 """
 
-import statistics
+import functools
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stata_jax import benchmark, cli, config, programs
 from stata_jax.analysis.roofline import WAITS, Row, as_markdown, as_rows, required, row_of
+from stata_jax.config_check import refuse_other
 
 ConfigError = config.ConfigError
+_COUNTED = "work is counted for"
 _SIDE, _VALUES, _TRIES = 2048, 1 << 25, 5  # of the matrices and arrays with which the machine is measured
 
 
@@ -26,18 +27,14 @@ def machine() -> tuple[float, float]:
     import jax
     import jax.numpy as jnp
 
+    from stata_jax.analysis.profiling import time_alternately
+
     devices = jax.local_device_count()
 
     def fastest(function: Callable[[Any], Any], shape: tuple[int, ...]) -> float:
-        mapped = jax.pmap(function)
-        x = jax.block_until_ready(jax.pmap(lambda i: jnp.full(shape, 0.5) + i)(jnp.arange(devices, dtype=jnp.float32)))
-        jax.block_until_ready(mapped(x))
-        seconds = []
-        for _ in range(_TRIES):
-            begin = time.perf_counter()
-            jax.block_until_ready(mapped(x))
-            seconds.append(time.perf_counter() - begin)
-        return min(seconds)
+        x = jax.pmap(lambda i: jnp.full(shape, 0.5) + i)(jnp.arange(devices, dtype=jnp.float32))
+        run = functools.partial(jax.pmap(function), x)
+        return min(time_alternately({"": run}, rounds=_TRIES)[""].seconds)
 
     flops = 2 * _SIDE**3 * devices / fastest(lambda x: x @ x, (_SIDE, _SIDE))
     return flops, 2 * 4 * _VALUES * devices / fastest(lambda x: x + 1, (_VALUES,))
@@ -63,10 +60,7 @@ def measure(
         profile does not hold so many steps.
     """
     settings = benchmark.settings_for(name, keep_rate=keep_rate, batch_size=batch_size, overrides=overrides or {})
-    for key, counted in {"model.dtype": "float32", "train.recompute": False, "train.accumulate": 1}.items():
-        part, _, leaf = key.partition(".")
-        if settings[part][leaf] != counted:
-            raise ConfigError(f"{key} is {settings[part][leaf]!r}, but work is counted for {counted!r}")
+    refuse_other(settings, {"model.dtype": "float32", "train.recompute": False, "train.accumulate": 1}, _COUNTED)
     import jax
 
     from stata_jax import build
@@ -113,7 +107,7 @@ def measure(
         "jax": jax.__version__,
         "flops_s": flops_s,
         "bytes_s": bytes_s,
-        "step_s": statistics.median(timing.seconds),
+        "step_s": timing.median,
         "rows": as_rows(work, seconds, flops_s=flops_s, bytes_s=bytes_s),
     }
 
@@ -141,11 +135,7 @@ def _roofline(argv: Sequence[str]) -> None:
         rounds=flags.rounds,
         overrides=config.parse_overrides(config.defaults(), flag_overrides),
     )
-    print(as_markdown(result))
-    if flags.output is not None:
-        from stata_jax.training.metrics import write_report
-
-        write_report(flags.output, "roofline", result, as_markdown(result))
+    cli.show("roofline", result, as_markdown(result), folder=flags.output)
 
 
 if __name__ == "__main__":

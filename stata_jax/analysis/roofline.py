@@ -124,7 +124,7 @@ def row_of(scope: str) -> Row:
     if not part:
         return UPDATE
     names = scope.split("/")
-    if re.search(r"/(\w+\()*product\)*/", scope):  # see `product_and_fire`
+    if re.search(r"/(\w+\()*product\)*/", scope):  # see `ProductNorm.fire_in_training`
         return part, PRODUCTS
     if any(name.startswith("norm.fire") for name in names):
         return part, BOTH

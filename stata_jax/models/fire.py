@@ -123,23 +123,13 @@ def product_and_fire(
     Returns:
       What `normalize_and_fire` returns.
     """
-    return normalize_and_fire(_named(product)(x, weights), scale, bias, constants)
-
-
-def _named(product: Callable[[jax.Array, Any], jax.Array]) -> Callable[[jax.Array, Any], jax.Array]:
-    """The same, by whose name a profile tells it from the normalisation that it stands in."""
-
-    def named(x: jax.Array, weights: Any) -> jax.Array:
-        with jax.named_scope("product"):
-            return product(x, weights)
-
-    return named
+    return normalize_and_fire(product(x, weights), scale, bias, constants)
 
 
 def _forward_with_product(
     product: Callable[[jax.Array, Any], jax.Array], in_bytes: bool, x: jax.Array, weights: Any, *rest: Any
 ) -> tuple[Fired, Any]:
-    results, ((_, *statistics), var, bias) = _forward(_named(product)(x, weights), *rest)
+    results, ((_, *statistics), var, bias) = _forward(product(x, weights), *rest)
     return results, (x.astype(jnp.uint8) if in_bytes else x, weights, statistics, var, bias)
 
 
@@ -147,7 +137,7 @@ def _backward_with_product(
     product: Callable[[jax.Array, Any], jax.Array], _: bool, constants: Constants, kept: Any, gradients: Fired
 ) -> Any:
     x, weights, statistics, var, bias = kept
-    y, pull = jax.vjp(_named(product), restore(x, gradients[0].dtype, after=gradients[0]), weights)
+    y, pull = jax.vjp(product, restore(x, gradients[0].dtype, after=gradients[0]), weights)
     dy, *of_norm = _backward(constants, ((y, *statistics), var, bias), gradients)
     return *pull(dy), *of_norm
 

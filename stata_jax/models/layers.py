@@ -86,7 +86,8 @@ class ProductNorm(nn.Module):
         weights = tuple(jnp.concatenate(arrays, axis=-1) for arrays in zip(*of_each, strict=True))
         most = CHEAP if self.lean and self.recompute else NEXT_TO_NOTHING
         if x.shape[-1] <= self.features and math.prod(self.window) * x.shape[-1] <= most:
-            function = functools.partial(product_and_fire, self.product(), self.lean, x, weights)
+            product = jax.named_scope("product")(self.product())  # to be told from the normalisation that it stands in
+            function = functools.partial(product_and_fire, product, self.lean, x, weights)
         else:
             function = functools.partial(normalize_and_fire, self.product()(x, weights))
         return norm.fire_in_training(function, self.features, neuron, beside=norms)

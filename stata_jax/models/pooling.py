@@ -46,9 +46,7 @@ def _forward(x: jax.Array, lean: bool) -> tuple[jax.Array, jax.Array]:
 
 
 def _halve(x: jax.Array, windows: Callable[[jax.Array], Any]) -> Any:
-    _, height, width, _ = x.shape
-    if height % 2 or width % 2:
-        raise ValueError(f"cannot halve images of {height}x{width} pixels")
+    check_sides(x)
 
     def by_image(x: jax.Array) -> Any:
         # In a loop, for else a processor's compiler puts off the places to the backward pass, and keeps the input.
@@ -56,6 +54,13 @@ def _halve(x: jax.Array, windows: Callable[[jax.Array], Any]) -> Any:
         return jax.tree.map(lambda each: each[:, 0], halved)
 
     return by_hardware(x, cpu=by_image, default=windows)
+
+
+def check_sides(x: jax.Array) -> None:
+    """Raises ValueError where the sides of images (..., H, W, C) are not even."""
+    height, width = x.shape[-3:-1]
+    if height % 2 or width % 2:
+        raise ValueError(f"cannot halve images of {height}x{width} pixels")
 
 
 def _spike_and_place(x: jax.Array) -> jax.Array:
@@ -113,9 +118,14 @@ def _for_pixels(windows: jax.Array, down: int, right: int) -> jax.Array:
 
     A zero beyond the edge is the first place of a window that gives nothing.
     """
-    _, height, width, _ = windows.shape
-    shifted = jnp.pad(windows, ((0, 0), (0, down), (0, right), (0, 0)))[:, down : down + height, right : right + width]
-    return jnp.repeat(jnp.repeat(shifted, 2, axis=1), 2, axis=2)
+    return jnp.repeat(jnp.repeat(shifted(windows, down, right), 2, axis=1), 2, axis=2)
+
+
+def shifted(windows: jax.Array, down: int, right: int) -> jax.Array:
+    """For each window o of (..., H, W, C) the value of window o + down, o + right; zero beyond."""
+    *others, height, width, _ = windows.shape
+    padded = jnp.pad(windows, (*[(0, 0)] * len(others), (0, down), (0, right), (0, 0)))
+    return padded[..., down : down + height, right : right + width, :]
 
 
 max_pool.defvjp(_forward, _backward)

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from stata_jax.models.pooling import check_sides, shifted
 from stata_jax.spiking import one_pass
 
 # Most timesteps: four bits of each fit into a word of 32.
@@ -51,8 +52,7 @@ def _windows(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     last column. Both have the shape (B, H/2, W/2, C).
     """
     timesteps, _, height, width, _ = x.shape
-    if height % 2 or width % 2:
-        raise ValueError(f"cannot halve images of {height}x{width} pixels")
+    check_sides(x)
     if timesteps > MOST:
         raise ValueError(f"spikes of {timesteps} timesteps do not fit: at most {MOST}")
     words = one_pass.write_words(x)
@@ -96,7 +96,7 @@ def _received(places: jax.Array, gradient: jax.Array, rows: Any, columns: Any) -
     total = jnp.zeros((), gradient.dtype)
     for down, row in rows:
         for right, column in columns:
-            place, given = _shifted(places[None], down, right), _shifted(gradient, down, right)
+            place, given = shifted(places, down, right), shifted(gradient, down, right)
             there = _is_in(row, place, timesteps) & _is_in(column, place >> places.dtype.type(2 * timesteps), timesteps)
             total += jnp.where((there >> bit) & places.dtype.type(1) != 0, given, jnp.zeros_like(given))
     return total
@@ -106,13 +106,6 @@ def _is_in(row: int, place: jax.Array, timesteps: int) -> jax.Array:
     """Whether places are in a row, as the lowest T bits; the others mean nothing."""
     middle, last = place, place >> place.dtype.type(timesteps)
     return (~(middle | last), middle, last)[row]
-
-
-def _shifted(windows: jax.Array, down: int, right: int) -> jax.Array:
-    """For each window o the value of o + down, o + right; zero beyond, where nothing is given."""
-    height, width = windows.shape[2:4]
-    padded = jnp.pad(windows, ((0, 0), (0, 0), (0, down), (0, right), (0, 0)))
-    return padded[:, :, down : down + height, right : right + width]
 
 
 pool_in_words.defvjp(_forward, _backward)
