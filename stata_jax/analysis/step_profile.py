@@ -5,12 +5,20 @@ import re
 import statistics
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 
 WAIT = "all-reduce"  # the operation at which devices wait for each other
+
+
+class Event(NamedTuple):
+    """An operation in a profile, in seconds."""
+
+    start: float
+    duration: float
+    name: str
 
 
 def seconds_by_operation(
@@ -30,18 +38,24 @@ def seconds_by_operation(
     Raises:
       ValueError: If the profile has lost some of them: it holds a million or so, those inside loops included.
     """
+    events: dict[tuple[Any, Any], list[Event]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
             for _ in range(calls):
                 jax.block_until_ready(run())
         (path,) = pathlib.Path(folder).glob("**/*.xplane.pb")
         data = jax.profiler.ProfileData.from_file(str(path))
-        durations: dict[str, list[float]] = defaultdict(list)
         for plane in data.planes:
             for line in plane.lines:
                 for event in line.events:
                     if event.name in places:
-                        durations[event.name].append(event.duration_ns * 1e-9)
+                        facts = dict(event.stats)
+                        event_of = Event(event.start_ns * 1e-9, event.duration_ns * 1e-9, event.name)
+                        events[facts.get("run_id"), facts.get("device_ordinal")].append(event_of)
+    durations: dict[str, list[float]] = defaultdict(list)
+    for each in events.values():
+        for name, took in spans(each):
+            durations[name].append(took)
     passes = calls * jax.local_device_count()
     if any(len(each) % passes for each in durations.values()):
         raise ValueError(f"the profile of {calls} calls is incomplete: profile fewer, or a smaller program")
@@ -51,6 +65,24 @@ def seconds_by_operation(
         return middle(each) * len(each) / passes
 
     return {name: seconds(name, each) for name, each in durations.items()}
+
+
+def spans(events: Iterable[Event]) -> list[tuple[str, float]]:
+    """How long each operation of one call on one device takes: until the next one starts.
+
+    They run one after another. The profile's own duration of a loop is too short where the loop waits for a product:
+    it then goes on later, maybe on another thread, without an event of its own. The last operation has no next one and
+    takes what the profile says.
+
+    Args:
+      events: In any order.
+
+    Returns:
+      Names and seconds, in the order of the operations.
+    """
+    ordered = sorted(events)
+    until = [event.start for event in ordered[1:]] + [ordered[-1].start + ordered[-1].duration] if ordered else []
+    return [(event.name, end - event.start) for event, end in zip(ordered, until, strict=True)]
 
 
 def scopes(program: str) -> dict[str, tuple[str, str]]:

@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from stata_jax.models.normalize import Kept, apply_statistics, gradient_sums, input_gradient, statistics
+from stata_jax.models.normalize import Kept, gradient_terms, input_gradient, shift_and_scale, statistics
 from stata_jax.spiking.bytes import restore
-from stata_jax.spiking.lif import Neuron, current_gradient, fire_and_count
+from stata_jax.spiking.lif import Neuron, current_gradient, fire_by_pieces
 from stata_jax.spiking.one_pass import apart
-from stata_jax.spiking.pieces import map_and_sum_pieces
+from stata_jax.spiking.pieces import map_and_sum_pieces, sum_over_time
 
 Fired = tuple[jax.Array, jax.Array, jax.Array, jax.Array]  # spikes, their number, mean and variance
-Sums = tuple[jax.Array, jax.Array]
+Terms = tuple[jax.Array, jax.Array]
 
 
 class Constants(NamedTuple):
@@ -36,9 +36,9 @@ class Constants(NamedTuple):
     axis_name: str | None = None
     repeats: int = 1
 
-    def current(self, x: jax.Array, mean: jax.Array, var: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
+    def current(self, x: jax.Array, mean: jax.Array, factor: jax.Array, bias: jax.Array) -> jax.Array:
         """The current of the neurons at each timestep, (T, ..., C)."""
-        return repeat(apply_statistics(x, mean, var, scale, bias, epsilon=self.epsilon), self.repeats)
+        return repeat(shift_and_scale(x, mean, factor, bias), self.repeats)
 
 
 def repeat(x: jax.Array, timesteps: int) -> jax.Array:
@@ -64,10 +64,8 @@ def normalize_and_fire(x: jax.Array, scale: jax.Array, bias: jax.Array, constant
     """
     mean, var = statistics(x, axis_name=constants.axis_name)
 
-    def scan(x: jax.Array, *, unroll: int) -> tuple[jax.Array, jax.Array]:
-        return fire_and_count(constants.neuron, constants.current(x, mean, var, scale, bias), unroll=unroll)
-
-    spikes, count = map_and_sum_pieces(scan, x)
+    factor = jax.lax.rsqrt(var + constants.epsilon) * scale
+    spikes, count = fire_by_pieces(constants.neuron, x, lambda x: constants.current(x, mean, factor, bias))
     return spikes.astype(x.dtype), count, mean, var
 
 
@@ -82,14 +80,15 @@ def _backward(
     constants: Constants, kept: tuple[Kept, jax.Array, jax.Array], gradients: Fired
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     (x, mean, inverse, scale), var, bias = kept
+    factor = jax.lax.rsqrt(var + constants.epsilon) * scale
 
-    def through_neurons(x: jax.Array, spike_gradient: jax.Array, *, unroll: int) -> tuple[jax.Array, Sums]:
-        current = constants.current(x, mean, var, scale, bias)
+    def through_neurons(x: jax.Array, spike_gradient: jax.Array, *, unroll: int) -> tuple[jax.Array, Terms]:
+        current = constants.current(x, mean, factor, bias)
         # Each timestep is written down once, for the sums and then for the gradient of `x`.
         dy = apart(current_gradient(constants.neuron, current, spike_gradient, gradients[1], unroll=unroll))
         if constants.repeats > 1:
-            dy = jnp.sum(dy, axis=0, keepdims=True)
-        return dy, gradient_sums(mean, inverse, x, dy)
+            dy = sum_over_time(dy)[None]
+        return dy, gradient_terms(mean, inverse, x, dy)
 
     dy, (scale_gradient, bias_gradient) = map_and_sum_pieces(through_neurons, x, gradients[0])
     dx = input_gradient(kept[0], dy, scale_gradient, bias_gradient, constants.axis_name)

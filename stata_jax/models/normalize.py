@@ -83,7 +83,12 @@ def apply_statistics(
     x: jax.Array, mean: jax.Array, var: jax.Array, scale: jax.Array, bias: jax.Array, *, epsilon: float
 ) -> jax.Array:
     """`(x - mean) / sqrt(var + epsilon) * scale + bias`, computed in float32, in the type of `x`."""
-    y = (x.astype(jnp.float32) - mean) * (jax.lax.rsqrt(var + epsilon) * scale) + bias
+    return shift_and_scale(x, mean, jax.lax.rsqrt(var + epsilon) * scale, bias)
+
+
+def shift_and_scale(x: jax.Array, mean: jax.Array, factor: jax.Array, bias: jax.Array) -> jax.Array:
+    """`(x - mean) * factor + bias`, computed in float32, in the type of `x`."""
+    y = (x.astype(jnp.float32) - mean) * factor + bias
     return y.astype(x.dtype)
 
 
@@ -102,15 +107,14 @@ def _backward(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     x, mean, inverse, _ = kept
     dy = gradients[0]
-    scale_gradient, bias_gradient = sum_over_pieces(functools.partial(gradient_sums, mean, inverse), x, dy)
+    scale_gradient, bias_gradient = sum_over_pieces(functools.partial(gradient_terms, mean, inverse), x, dy)
     return input_gradient(kept, dy, scale_gradient, bias_gradient, axis_name), scale_gradient, bias_gradient
 
 
-def gradient_sums(mean: jax.Array, inverse: jax.Array, x: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The sums of `dy n` and of `dy` over all axes but the last, which are the gradients of scale and bias."""
-    axes = tuple(range(x.ndim - 1))
+def gradient_terms(mean: jax.Array, inverse: jax.Array, x: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`dy n` and `dy`, whose sums over all axes but the last are the gradients of scale and bias."""
     dy = dy.astype(jnp.float32)
-    return jnp.sum(dy * _normal(x, mean, inverse), axis=axes), jnp.sum(dy, axis=axes)
+    return dy * _normal(x, mean, inverse), dy
 
 
 def _normal(x: jax.Array, mean: jax.Array, inverse: jax.Array) -> jax.Array:
@@ -125,9 +129,10 @@ def input_gradient(
     count = x.size // x.shape[-1]
     mean_dy = _over_devices(bias_gradient / count, axis_name)
     mean_dyn = _over_devices(scale_gradient / count, axis_name)
+    factor = scale * inverse
 
     def derivative(x: jax.Array, dy: jax.Array) -> jax.Array:
-        dx = (scale * inverse) * (dy.astype(jnp.float32) - mean_dy - _normal(x, mean, inverse) * mean_dyn)
+        dx = factor * (dy.astype(jnp.float32) - mean_dy - _normal(x, mean, inverse) * mean_dyn)
         return dx.astype(x.dtype)
 
     dx: jax.Array = by_pieces(derivative, x, dy)

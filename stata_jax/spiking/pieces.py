@@ -1,8 +1,8 @@
 """Going through large arrays in pieces, which a processor's cache holds.
 
 A processor's compiler fuses a chain of simple operations into everything that reads its result, and repeats it there;
-what it does not fuse goes to memory and back at each operation. In a loop over pieces neither happens. Accelerators
-take whole arrays.
+what it does not fuse goes to memory and back at each operation. In a loop over pieces neither happens. The loop is one
+function of the compiler, with all that it does in it, so that pieces can be small. Accelerators take whole arrays.
 """
 
 import functools
@@ -13,12 +13,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from stata_jax.spiking.hardware import by_hardware
+from stata_jax.spiking.hardware import by_hardware, platform
+from stata_jax.spiking.kernel import one_kernel
 from stata_jax.spiking.one_pass import MOST, apart, row_major
 
 # Values of one array in a piece: the arrays of a piece, in float32, fit the caches of one core. Arrays whose first and
 # last axes alone hold more stay whole.
-PIECE = 262144
+PIECE = 24576
 
 
 def scan_by_pieces(scan: Callable[..., Any], *arrays: jax.Array) -> Any:
@@ -66,96 +67,102 @@ def by_pieces(function: Callable[..., Any], *arrays: jax.Array, elsewhere: Calla
     """
 
     def in_pieces(*arrays: jax.Array) -> Any:
-        def put(results: Any, parts: Any, origin: list[jax.Array]) -> Any:
-            return jax.tree.map(lambda x, part: jax.lax.dynamic_update_slice(x, part, origin), results, parts)
-
-        return _loop(function, arrays, start=functools.partial(_room, beside=arrays[0]), take=put, mapped=True)
+        return _loop(lambda *parts: (function(*parts), ()), arrays)[0]
 
     return by_hardware(*arrays, cpu=in_pieces, default=elsewhere or function)
 
 
 def sum_over_pieces(function: Callable[..., Any], *arrays: jax.Array) -> Any:
-    """Adds up what a function returns for the pieces; elsewhere than on a processor, it takes all at once.
+    """Adds up over all axes but the last what a function returns for each entry.
 
     Args:
-      function: Takes arrays of shape (T, ..., C) and returns sums over all axes but the last, or over all.
+      function: Takes and returns arrays (T, ..., C), in which the entries of all axes but the first and the last do not
+        meet.
       *arrays: All of one shape (T, ..., C).
 
     Returns:
-      What `function` returns for the arrays.
+      Sums of shape (C,).
     """
 
     def in_pieces(*arrays: jax.Array) -> Any:
-        def add(total: Any, parts: Any, _: list[jax.Array]) -> Any:
-            return jax.tree.map(jnp.add, total, parts)
+        return _loop(lambda *parts: ((), function(*parts)), arrays)[1]
 
-        return _loop(function, arrays, start=_zeros, take=add)
-
-    return by_hardware(*arrays, cpu=in_pieces, default=function)
+    return by_hardware(*arrays, cpu=in_pieces, default=lambda *arrays: jax.tree.map(_sum, function(*arrays)))
 
 
-def map_and_sum_pieces(scan: Callable[..., Any], *arrays: jax.Array) -> Any:
+def map_and_sum_pieces(
+    scan: Callable[..., Any], *arrays: jax.Array, elsewhere: Callable[..., Any] | None = None
+) -> Any:
     """Applies a scan as `scan_by_pieces` does, and adds up what else it returns as `sum_over_pieces` does, in one go.
 
     Args:
-      scan: Takes arrays of shape (T, ..., C) and the option `unroll`; returns an array of that shape, and sums over all
-        axes but the last, or over all.
+      scan: Takes arrays of shape (T, ..., C) and the option `unroll`; returns two such arrays, or a tree of them for
+        the second, to be added up.
       *arrays: Of one shape (T, ..., C), but for T, which may be 1 in some, and in the result.
+      elsewhere: What stands for `scan` on hardware that takes whole arrays, and returns sums; None: the scan itself.
 
     Returns:
-      What `scan` returns for the arrays.
+      The first array that `scan` returns, and the sums of the others over all axes but the last.
     """
+
+    def whole(*arrays: jax.Array, unroll: int) -> Any:
+        if elsewhere is not None:
+            return elsewhere(*arrays, unroll=unroll)
+        first, terms = scan(*arrays, unroll=unroll)
+        return first, jax.tree.map(_sum, terms)
 
     def in_pieces(*arrays: jax.Array) -> Any:
-        def take(results: Any, parts: Any, origin: list[jax.Array]) -> Any:
-            whole = jax.lax.dynamic_update_slice(results[0], parts[0], origin)
-            return whole, jax.tree.map(jnp.add, results[1], parts[1])
+        return _loop(functools.partial(scan, unroll=1), arrays)
 
-        def start(like: Any) -> Any:
-            return _room(like[0], beside=arrays[0]), _zeros(like[1])
-
-        return _loop(functools.partial(scan, unroll=1), arrays, start=start, take=take, mapped=True)
-
-    return by_hardware(*arrays, cpu=in_pieces, default=_unrolled(scan))
+    return by_hardware(*arrays, cpu=in_pieces, default=_unrolled(whole))
 
 
-def _loop(
-    function: Callable[..., Any],
-    arrays: tuple[jax.Array, ...],
-    *,
-    start: Callable[[Any], Any],
-    take: Callable[..., Any],
-    mapped: bool = False,
-) -> Any:
-    """Applies a function piece by piece; `take(results, parts, origin)` puts its results into what `start` makes.
+def _sum(x: jax.Array) -> jax.Array:
+    return jnp.sum(x, axis=tuple(range(x.ndim - 1)))
 
-    `start` takes what the function returns for whole arrays, as shapes and types. With `mapped`, the first result is
-    an array like those given. It takes the place of the last of several, where it is as large: each piece is read
-    before it is overwritten.
+
+def sum_over_time(x: jax.Array) -> jax.Array:
+    """The sum over the timesteps of (T, ...), in a form that may stand in pieces."""
+    return functools.reduce(jnp.add, x) if platform() == "cpu" else jnp.sum(x, axis=0)
+
+
+def _loop(function: Callable[..., Any], arrays: tuple[jax.Array, ...]) -> Any:
+    """Applies a function piece by piece, as one kernel.
+
+    It returns two trees: arrays like those given, put together, and terms, of which the sums over all axes but the last
+    are returned. If there is one array of the first kind, it takes the place of the last array given, where that is one
+    of several and as large: each piece is read before it is overwritten.
     """
     *others, last = arrays
+    like, terms = jax.eval_shape(function, *arrays)
     if last.size == 0:
-        return function(*arrays)
-    results, structure = jax.tree.flatten(start(jax.eval_shape(function, *arrays)))
-    timesteps = max(x.shape[0] for x in (*arrays, *(results[:1] if mapped else ())))
+        found, terms = function(*arrays)
+        return found, jax.tree.map(_sum, terms)
+    timesteps = max(x.shape[0] for x in (*arrays, *jax.tree.leaves(like)))
     shape = (timesteps, *last.shape[1:])
     piece = piece_shape(shape)
     counts = [whole // part for whole, part in zip(shape, piece, strict=True)]
-    replace = mapped and bool(others) and (results[0].shape, results[0].dtype) == (last.shape, last.dtype)
-    if replace:
-        results[0] = last
+    replace = bool(others) and [(x.shape, x.dtype) for x in jax.tree.leaves(like)] == [(last.shape, last.dtype)]
 
-    def one(i: jax.Array, results: Any) -> Any:
-        origin = [index * part for index, part in zip(jnp.unravel_index(i, counts), piece, strict=True)]
-        inputs = (*others, jax.tree.leaves(results)[0] if replace else last)
-        parts = (jax.lax.dynamic_slice(x, origin, (x.shape[0], *piece[1:])) for x in inputs)
-        return take(results, function(*parts), origin)
+    def go(*arrays: jax.Array) -> Any:
+        inputs = arrays[:-1] if replace else arrays
+        start = jax.tree.map(lambda x: arrays[-1] if replace else room(x.shape, x.dtype, beside=arrays[0]), like)
+        # Terms of one place in a piece are added up to the end: a sum over places is no operation for a kernel.
+        totals = jax.tree.map(lambda x: jnp.zeros(piece[1:], x.dtype), terms)
 
-    return jax.lax.fori_loop(0, math.prod(counts), one, jax.tree.unflatten(structure, results))
+        def one(i: jax.Array, state: Any) -> Any:
+            results, totals = state
+            origin = [index * part for index, part in zip(jnp.unravel_index(i, counts), piece, strict=True)]
+            whole = (*inputs, *jax.tree.leaves(results)) if replace else inputs
+            parts = (jax.lax.dynamic_slice(x, origin, (x.shape[0], *piece[1:])) for x in whole)
+            found, terms = function(*parts)
+            put = functools.partial(jax.lax.dynamic_update_slice, start_indices=origin)
+            return jax.tree.map(put, results, found), jax.tree.map(lambda x, y: x + sum_over_time(y), totals, terms)
 
+        return jax.lax.fori_loop(0, math.prod(counts), one, (start, totals))
 
-def _room(like: Any, *, beside: jax.Array) -> Any:
-    return jax.tree.map(lambda x: room(x.shape, x.dtype, beside=beside), like)
+    results, totals = one_kernel(go, *arrays)
+    return results, jax.tree.map(_sum, totals)
 
 
 def room(shape: tuple[int, ...], dtype: Any, *, beside: jax.Array) -> jax.Array:
@@ -166,10 +173,6 @@ def room(shape: tuple[int, ...], dtype: Any, *, beside: jax.Array) -> jax.Array:
     """
     entry = jax.lax.slice(beside, (0,) * beside.ndim, (1,) * beside.ndim).reshape(())
     return jnp.full(shape, entry.astype(dtype))
-
-
-def _zeros(like: Any) -> Any:
-    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
 
 
 def piece_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
