@@ -28,7 +28,7 @@ def seconds_by_operation(
 
     Args:
       run: Runs a program that was compiled to be profiled, see `compile_program`.
-      places: The operations, from `scopes`.
+      places: The operations, from `scopes`: the time of one that is left out counts to the one before it.
       calls: How often, at least twice: what is lost from a single call cannot be told. Of all calls and devices the
         median counts, so that a disturbed one does not; of a `WAIT` the mean, since one device waits and the other not.
 
@@ -36,7 +36,8 @@ def seconds_by_operation(
       Seconds by name, of those that the profile shows.
 
     Raises:
-      ValueError: If the profile has lost some of them: it holds a million or so, those inside loops included.
+      ValueError: If the profile has lost some of them: it holds a million or so, those inside loops included. Or if it
+        does not say in which call they ran.
     """
     events: dict[tuple[Any, Any], list[Event]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
@@ -50,8 +51,12 @@ def seconds_by_operation(
                 for event in line.events:
                     if event.name in places:
                         facts = dict(event.stats)
-                        event_of = Event(event.start_ns * 1e-9, event.duration_ns * 1e-9, event.name)
-                        events[facts.get("run_id"), facts.get("device_ordinal")].append(event_of)
+                        if not {"run_id", "device_ordinal"} <= set(facts):
+                            raise ValueError(
+                                f"the profile does not say in which call {event.name} ran: try another jax"
+                            )
+                        operation = Event(event.start_ns * 1e-9, event.duration_ns * 1e-9, event.name)
+                        events[facts["run_id"], facts["device_ordinal"]].append(operation)
     durations: dict[str, list[float]] = defaultdict(list)
     for each in events.values():
         for name, took in spans(each):
@@ -75,13 +80,13 @@ def spans(events: Iterable[Event]) -> list[tuple[str, float]]:
     takes what the profile says.
 
     Args:
-      events: In any order.
+      events: At least one, in any order.
 
     Returns:
       Names and seconds, in the order of the operations.
     """
     ordered = sorted(events)
-    until = [event.start for event in ordered[1:]] + [ordered[-1].start + ordered[-1].duration] if ordered else []
+    until = [event.start for event in ordered[1:]] + [ordered[-1].start + ordered[-1].duration]
     return [(event.name, end - event.start) for event, end in zip(ordered, until, strict=True)]
 
 

@@ -63,7 +63,6 @@ def normalize_and_fire(x: jax.Array, scale: jax.Array, bias: jax.Array, constant
     Source: see `normalize` and `lif`.
     """
     mean, var = statistics(x, axis_name=constants.axis_name)
-
     factor = jax.lax.rsqrt(var + constants.epsilon) * scale
     spikes, count = fire_by_pieces(constants.neuron, x, lambda x: constants.current(x, mean, factor, bias))
     return spikes.astype(x.dtype), count, mean, var
@@ -71,16 +70,16 @@ def normalize_and_fire(x: jax.Array, scale: jax.Array, bias: jax.Array, constant
 
 def _forward(
     x: jax.Array, scale: jax.Array, bias: jax.Array, constants: Constants
-) -> tuple[Fired, tuple[Kept, jax.Array, jax.Array]]:
+) -> tuple[Fired, tuple[Kept, jax.Array]]:
     spikes, count, mean, var = normalize_and_fire(x, scale, bias, constants)
-    return (spikes, count, mean, var), ((x, mean, jax.lax.rsqrt(var + constants.epsilon), scale), var, bias)
+    return (spikes, count, mean, var), ((x, mean, jax.lax.rsqrt(var + constants.epsilon), scale), bias)
 
 
 def _backward(
-    constants: Constants, kept: tuple[Kept, jax.Array, jax.Array], gradients: Fired
+    constants: Constants, kept: tuple[Kept, jax.Array], gradients: Fired
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    (x, mean, inverse, scale), var, bias = kept
-    factor = jax.lax.rsqrt(var + constants.epsilon) * scale
+    (x, mean, inverse, scale), bias = kept
+    factor = inverse * scale
 
     def through_neurons(x: jax.Array, spike_gradient: jax.Array, *, unroll: int) -> tuple[jax.Array, Terms]:
         current = constants.current(x, mean, factor, bias)
@@ -128,16 +127,16 @@ def product_and_fire(
 def _forward_with_product(
     product: Callable[[jax.Array, Any], jax.Array], in_bytes: bool, x: jax.Array, weights: Any, *rest: Any
 ) -> tuple[Fired, Any]:
-    results, ((_, *statistics), var, bias) = _forward(product(x, weights), *rest)
-    return results, (x.astype(jnp.uint8) if in_bytes else x, weights, statistics, var, bias)
+    results, ((_, *statistics), bias) = _forward(product(x, weights), *rest)
+    return results, (x.astype(jnp.uint8) if in_bytes else x, weights, statistics, bias)
 
 
 def _backward_with_product(
     product: Callable[[jax.Array, Any], jax.Array], _: bool, constants: Constants, kept: Any, gradients: Fired
 ) -> Any:
-    x, weights, statistics, var, bias = kept
+    x, weights, statistics, bias = kept
     y, pull = jax.vjp(product, restore(x, gradients[0].dtype, after=gradients[0]), weights)
-    dy, *of_norm = _backward(constants, ((y, *statistics), var, bias), gradients)
+    dy, *of_norm = _backward(constants, ((y, *statistics), bias), gradients)
     return *pull(dy), *of_norm
 
 

@@ -11,8 +11,8 @@ def one_kernel(function: Callable[..., Any], *args: jax.Array) -> Any:
     """Applies a function that a processor's compiler shall turn into one function of the machine.
 
     As a rule each operation is a function of its own, which is called by the program, in a loop again and again: for
-    arrays of some thousand entries that takes as long as what it does. Elsewhere, and with compilers that do not know
-    the two attributes, nothing changes but that.
+    arrays of some thousand entries that takes as long as what it does. Compilers that do not know the attributes used
+    here compile it as a rule.
 
     Args:
       function: Of operations on single entries, slices, updates of slices and loops of these. Sums over an axis,

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from stata_jax.spiking.hardware import by_hardware, platform
+from stata_jax.spiking.hardware import by_hardware
 from stata_jax.spiking.kernel import one_kernel
 from stata_jax.spiking.one_pass import MOST, apart, row_major
 
@@ -26,7 +26,8 @@ def scan_by_pieces(scan: Callable[..., Any], *arrays: jax.Array) -> Any:
     """Applies a scan over time in which the entries of other axes do not meet; see `by_pieces`.
 
     Args:
-      scan: Takes arrays of shape (T, ...) and the option `unroll`, for `jax.lax.scan`; returns arrays (T, ...).
+      scan: Takes arrays of shape (T, ...) and the option `unroll`, for `jax.lax.scan`; returns arrays (T, ...). Of
+        operations that `one_kernel` allows.
       *arrays: All of one shape (T, ...).
 
     Returns:
@@ -58,7 +59,7 @@ def by_pieces(function: Callable[..., Any], *arrays: jax.Array, elsewhere: Calla
     """Applies a function in which the entries of all axes but the first and the last do not meet.
 
     Args:
-      function: Takes and returns arrays of the shape of `arrays`.
+      function: Takes and returns arrays of the shape of `arrays`. Of operations that `one_kernel` allows.
       *arrays: All of one shape (T, ..., C).
       elsewhere: What stands for `function` on hardware that takes whole arrays; None: the function itself.
 
@@ -77,7 +78,7 @@ def sum_over_pieces(function: Callable[..., Any], *arrays: jax.Array) -> Any:
 
     Args:
       function: Takes and returns arrays (T, ..., C), in which the entries of all axes but the first and the last do not
-        meet.
+        meet. Of operations that `one_kernel` allows.
       *arrays: All of one shape (T, ..., C).
 
     Returns:
@@ -97,7 +98,7 @@ def map_and_sum_pieces(
 
     Args:
       scan: Takes arrays of shape (T, ..., C) and the option `unroll`; returns two such arrays, or a tree of them for
-        the second, to be added up.
+        the second, to be added up. Of operations that `one_kernel` allows.
       *arrays: Of one shape (T, ..., C), but for T, which may be 1 in some, and in the result.
       elsewhere: What stands for `scan` on hardware that takes whole arrays, and returns sums; None: the scan itself.
 
@@ -122,8 +123,19 @@ def _sum(x: jax.Array) -> jax.Array:
 
 
 def sum_over_time(x: jax.Array) -> jax.Array:
-    """The sum over the timesteps of (T, ...), in a form that may stand in pieces."""
-    return functools.reduce(jnp.add, x) if platform() == "cpu" else jnp.sum(x, axis=0)
+    """The sum over the timesteps of (T, ...), added up in float32, in a form that `one_kernel` allows."""
+
+    def one_by_one(x: jax.Array) -> jax.Array:
+        values = x.astype(jnp.float32)
+        if x.shape[0] <= MOST:
+            total = functools.reduce(jnp.add, values)
+        else:
+            nothing = jnp.zeros(x.shape[1:], jnp.float32)
+            total = jax.lax.scan(lambda total, at_t: (total + at_t, None), nothing, values)[0]
+        return total.astype(x.dtype)
+
+    total: jax.Array = by_hardware(x, cpu=one_by_one, default=functools.partial(jnp.sum, axis=0))
+    return total
 
 
 def _loop(function: Callable[..., Any], arrays: tuple[jax.Array, ...]) -> Any:
@@ -135,7 +147,7 @@ def _loop(function: Callable[..., Any], arrays: tuple[jax.Array, ...]) -> Any:
     """
     *others, last = arrays
     like, terms = jax.eval_shape(function, *arrays)
-    if last.size == 0:
+    if last.size == 0 or last.ndim == 1:
         found, terms = function(*arrays)
         return found, jax.tree.map(_sum, terms)
     timesteps = max(x.shape[0] for x in (*arrays, *jax.tree.leaves(like)))
@@ -153,8 +165,8 @@ def _loop(function: Callable[..., Any], arrays: tuple[jax.Array, ...]) -> Any:
         def one(i: jax.Array, state: Any) -> Any:
             results, totals = state
             origin = [index * part for index, part in zip(jnp.unravel_index(i, counts), piece, strict=True)]
-            whole = (*inputs, *jax.tree.leaves(results)) if replace else inputs
-            parts = (jax.lax.dynamic_slice(x, origin, (x.shape[0], *piece[1:])) for x in whole)
+            sources = (*inputs, *jax.tree.leaves(results)) if replace else inputs
+            parts = (jax.lax.dynamic_slice(x, origin, (x.shape[0], *piece[1:])) for x in sources)
             found, terms = function(*parts)
             put = functools.partial(jax.lax.dynamic_update_slice, start_indices=origin)
             return jax.tree.map(put, results, found), jax.tree.map(lambda x, y: x + sum_over_time(y), totals, terms)

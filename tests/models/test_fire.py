@@ -1,5 +1,6 @@
 """Tests of stata_jax.models.fire: one function against the normalisation and the neurons that it is made of."""
 
+import as_users
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,8 +34,11 @@ def both(function, x, scale, bias, gradient):
         spikes, number, *statistics = function(*given)
         return (spikes, number), statistics
 
-    (spikes, number), pull, statistics = jax.vjp(given_and_seen, x, scale, bias, has_aux=True)
-    return spikes, [number, *statistics], pull((gradient, jnp.float32(0.7)))
+    def program(x, scale, bias, gradient):
+        (spikes, number), pull, statistics = jax.vjp(given_and_seen, x, scale, bias, has_aux=True)
+        return spikes, [number, *statistics], pull((gradient, jnp.float32(0.7)))
+
+    return as_users.jit(program)(x, scale, bias, gradient)
 
 
 @pytest.mark.parametrize("lean", [False, True])

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.spiking import one_pass, pieces
+from stata_jax.spiking import hardware, one_pass, pieces
 from stata_jax.spiking.lif import lif
 
 
@@ -49,6 +49,17 @@ def test_sum_over_pieces(monkeypatch):
     total, squares = as_users.jit(lambda x: pieces.sum_over_pieces(lambda x: (x, x**2), x))(x)
     np.testing.assert_array_equal(total, x.sum((0, 1)))
     np.testing.assert_array_equal(squares, (x**2).sum((0, 1)))
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+@pytest.mark.parametrize("timesteps", [9, 33])
+def test_sum_over_time_rounds_once(timesteps, platform, monkeypatch):
+    """Each of the later values is too small for bfloat16 to add it to the first."""
+    monkeypatch.setattr(hardware, "platform", lambda: platform)
+    x = jnp.full((timesteps, 3), 2**-8, jnp.bfloat16).at[0].set(1)
+    total = as_users.jit(pieces.sum_over_time)(x)
+    assert total.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(total.astype(jnp.float32), np.full(3, 1 + (timesteps - 1) / 256, np.float32))
 
 
 def test_other_hardware_takes_whole_arrays_unrolled(accelerator):
