@@ -154,7 +154,7 @@ def get_config() -> ConfigDict:
     # run; accelerators are all used, whatever this says.
     train.cpu_devices = 1
     # On a processor: threads of each device. 0: one for each of several devices, and as many as there are cores for a
-    # single one. Small networks are faster with one, whose sums are in the same order whatever the number of cores.
+    # single one. With one, sums are in the same order whatever the number of cores, and small networks are as fast.
     train.cpu_threads = 0
     train.log_every = 50  # steps between two lines of metrics.jsonl
 

@@ -8,7 +8,7 @@ def split_processor(count: int, *, threads: int = 0) -> bool:
 
     As one device, a processor divides large products among its cores, but runs loops over pieces and small operations
     on one core while the others wait. As a device a core, all cores do all kinds of work. Small operations take less
-    time than waking another thread, so that a device with a small network is faster with one thread. With one thread a
+    time than waking another thread, so that a device with a small network is as fast with one thread. With one thread a
     sum is always in the same order, whatever the number of cores. Accelerators stay as they are, but what the host does
     for them gets as many threads: it is for machines without one.
 
