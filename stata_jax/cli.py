@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
@@ -114,7 +115,7 @@ def load_config(path: str, overrides: Sequence[str]) -> ConfigDict:
     return settings
 
 
-def show(name: str, result: Mapping[str, Any], markdown: str, *, folder: str | None) -> None:
+def show(name: str, result: Mapping[str, Any], markdown: str, *, folder: str | os.PathLike[str] | None) -> None:
     """Prints a result.
 
     Args:

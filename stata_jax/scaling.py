@@ -202,12 +202,10 @@ def _scaling(argv: Sequence[str]) -> None:
         rounds=flags.rounds,
         overrides=overrides,
     )
-    print(growth.as_markdown(result))
+    cli.show("scaling", result, growth.as_markdown(result), folder=folder)
     if folder is not None:
         from stata_jax.analysis.growth_plot import draw_growth
-        from stata_jax.training.metrics import write_report
 
-        write_report(folder, "scaling", result, growth.as_markdown(result))
         draw_growth(folder / "scaling.png", result)
 
 

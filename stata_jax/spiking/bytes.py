@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from stata_jax.spiking.entry import first_entry
+
 Kept = tuple[tuple[jax.Array, ...], jax.Array]
 
 
@@ -107,7 +109,7 @@ def later(x: jax.Array, *, after: jax.Array) -> jax.Array:
 
     Not all compilers heed barriers. So it is made to depend on `after`: 0 is added unless that array begins with a NaN.
     """
-    first = jax.lax.slice(after, (0,) * after.ndim, (1,) * after.ndim).reshape(())
+    first = first_entry(after).reshape(())
     return x + (first != first).astype(x.dtype)
 
 

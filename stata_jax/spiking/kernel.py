@@ -6,6 +6,8 @@ from typing import Any
 import jax
 from jax.experimental.xla_metadata import set_xla_metadata
 
+from stata_jax.spiking.entry import first_entry
+
 
 def one_kernel(function: Callable[..., Any], *args: jax.Array) -> Any:
     """Applies a function that a processor's compiler shall turn into one function of the machine.
@@ -31,7 +33,7 @@ def one_kernel(function: Callable[..., Any], *args: jax.Array) -> Any:
         constants, inputs = operands[: len(jaxpr.consts)], operands[len(jaxpr.consts) :]
         # The compiler ends the process over an operand that is found to have no use, such as the leak of a membrane
         # with a single timestep. So there is one of each.
-        uses = [jax.lax.slice(x, (0,) * x.ndim, (1,) * x.ndim) for x in operands[:-1]]
+        uses = [first_entry(x) for x in operands[:-1]]
         return jax.core.eval_jaxpr(jaxpr.jaxpr, constants, *inputs), uses
 
     found = jax.jit(kernel)(*operands)

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from stata_jax.spiking.entry import first_entry
 from stata_jax.spiking.hardware import by_hardware
 from stata_jax.spiking.kernel import one_kernel
 from stata_jax.spiking.one_pass import MOST, apart, row_major
@@ -48,8 +49,7 @@ def _unrolled(scan: Callable[..., Any]) -> Callable[..., Any]:
         # does not keep it. It need not hold the gradients, which are the other arrays and may so be computed where they
         # are read: an entry of each ties the first array to the backward pass.
         first, *others = map(row_major, arrays)
-        entries = [jax.lax.slice(x, (0,) * x.ndim, [min(1, n) for n in x.shape]) for x in others]
-        first, *_ = jax.lax.optimization_barrier((first, *entries))
+        first, *_ = jax.lax.optimization_barrier((first, *map(first_entry, others)))
         return scan(first, *others, unroll=MOST)
 
     return unrolled
@@ -183,8 +183,7 @@ def room(shape: tuple[int, ...], dtype: Any, *, beside: jax.Array) -> jax.Array:
     Compilers make equal empty arrays once, keep that one from its first use to its last, and copy it for each of them.
     So this one is full of an entry of an array that is there anyway, and no other is equal.
     """
-    entry = jax.lax.slice(beside, (0,) * beside.ndim, (1,) * beside.ndim).reshape(())
-    return jnp.full(shape, entry.astype(dtype))
+    return jnp.full(shape, first_entry(beside).reshape(()).astype(dtype))
 
 
 def piece_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
