@@ -39,12 +39,13 @@ def draw(settings: ConfigDict, output: pathlib.Path, *, epoch: int = 0) -> str:
     from stata_jax import build
     from stata_jax.analysis.sheets import contact_sheet
     from stata_jax.data.pipeline import augment
+    from stata_jax.streams import Stream, stream_key
 
     source = build.source(settings)
     options = build.augment_options(settings, steps_per_epoch=source.steps_per_epoch)
     batch = source.train_batch(epoch, 0)
     shown = _RECORDINGS if len(source.image_shape) == 4 else _IMAGES
-    key = jax.random.fold_in(jax.random.key(settings.seed), epoch)
+    key = jax.random.fold_in(stream_key(settings.seed, Stream.PICTURES), epoch)
     step = epoch * source.steps_per_epoch
     program = jax.jit(augment, static_argnames="options")
     images = build.sized(batch["image"], settings.data.image_size)

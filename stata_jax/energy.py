@@ -49,6 +49,7 @@ def measure(
     from stata_jax.analysis.energy import layer_operations, model_sizes
     from stata_jax.analysis.rates import mean_rates
     from stata_jax.evaluate import check_fit
+    from stata_jax.streams import Stream, stream_key
     from stata_jax.training import compilation
     from stata_jax.training.state import time_major
 
@@ -65,7 +66,7 @@ def measure(
     counts, steps = {}, range(source.test_steps)
     for name, each in models.items():
         batches = (batch | {"image": as_input(batch["image"])} for batch in map(source.test_batch, steps))
-        rates = mean_rates(each, variables, batches, key=jax.random.key(settings.seed))
+        rates = mean_rates(each, variables, batches, key=stream_key(settings.seed, Stream.TESTS))
         sizes = model_sizes(each, images.shape)
         counts[name] = _summary(layer_operations(rates, **sizes)) | {
             "alternatives": {

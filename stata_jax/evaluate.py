@@ -37,6 +37,7 @@ def evaluate(
     import jax.numpy as jnp
 
     from stata_jax import build
+    from stata_jax.streams import Stream, stream_key
     from stata_jax.training import parallel
     from stata_jax.training.compilation import compile_when_called
     from stata_jax.training.evaluation import evaluate as count_hits
@@ -49,9 +50,10 @@ def evaluate(
     wanted = jax.eval_shape(lambda x: build.model(settings).init(jax.random.key(0), time_major(x)), images)
     variables, at = reuse.read_variables(workdir, step=step)
     check_fit(variables, wanted)
+    key = stream_key(settings.seed, Stream.TESTS)
     mapped = compile_when_called(parallel.on_all_devices(build.test_step(settings)))
     batches = (source.test_batch(i) for i in range(source.test_steps))
-    accuracy = count_hits(mapped, parallel.replicate(variables), batches, key=jax.random.key(settings.seed))
+    accuracy = count_hits(mapped, parallel.replicate(variables), batches, key=key)
     return accuracy | {"step": at}
 
 

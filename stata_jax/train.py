@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from stata_jax import build, config, report, reuse
+from stata_jax.streams import Stream, stream_key
 from stata_jax.training import compilation, parallel
 from stata_jax.training.checkpoint import CheckpointError, Checkpoints
 from stata_jax.training.evaluation import evaluate
@@ -75,22 +76,21 @@ class _Run:
         self.source = build.source(settings)
         self.total_steps = settings.train.epochs * self.source.steps_per_epoch
         self.optimizer, self.schedule = build.optimizer(settings, steps_per_epoch=self.source.steps_per_epoch)
-        self.key = jax.random.key(settings.seed)
+        self.key = stream_key(settings.seed, Stream.UPDATES)
         self.train_step = parallel.on_all_devices(
             build.step(settings, self.optimizer, steps_per_epoch=self.source.steps_per_epoch), donate=(0,)
         )
         self.test_step = compilation.compile_when_called(parallel.on_all_devices(build.test_step(settings)))
         self.averaged = settings.train.ema_decay > 0
-        # The state before the first step; its key is away from those that the steps fold in.
         images = jax.ShapeDtypeStruct((1, *build.image_shape(settings)), jnp.float32)
         fresh = initializer(build.model(settings), self.optimizer, images, ema=self.averaged)
-        self.fresh = compilation.Once(fresh, jax.random.fold_in(self.key, 2**31))
+        self.fresh = compilation.Once(fresh, stream_key(settings.seed, Stream.PARAMETERS))
 
     def test(self, state: TrainState) -> dict[str, float]:
         """Accuracy on the whole test set, with the averaged weights where there are any."""
         variables = parallel.replicate(weights(state))
         batches = (self.source.test_batch(i) for i in range(self.source.test_steps))
-        return evaluate(self.test_step, variables, batches, key=self.key)
+        return evaluate(self.test_step, variables, batches, key=stream_key(self.settings.seed, Stream.TESTS))
 
     def compile(self, batch: Any, progress: Progress) -> tuple[Any, dict[str, Any]]:
         """Compiles the training step ahead of its first call, which is on that batch."""

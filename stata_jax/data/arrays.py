@@ -11,8 +11,7 @@ import numpy as np
 
 from stata_jax.data.batches import Plan
 from stata_jax.data.source import epoch_order
-
-_PRNG = "threefry2x32"  # by name, so that the order does not change with JAX's default
+from stata_jax.streams import PRNG, Stream, stream_key
 
 
 @partial(jax.jit, static_argnames="examples")
@@ -79,7 +78,7 @@ class ArraySource:
         self._train, self._test = (
             (jnp.asarray(images), jnp.asarray(labels, jnp.int32)) for images, labels in (train, test)
         )
-        self._key = jax.random.key(seed, impl=_PRNG)
+        self._key = stream_key(seed, Stream.ORDER, impl=PRNG)
         self._shuffled: tuple[int, jax.Array] | None = None  # the latest epoch and its order
 
     @property

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from stata_jax.data.digits import NUM_CLASSES, DigitBank, cluttered_digit, load_banks
+from stata_jax.streams import PRNG, Stream, stream_key
 
-_PRNG = "threefry2x32"  # by name, so that the images do not change with JAX's default
 _ORDER = np.uint32(2**32 - 1)  # folded in for the order of an epoch; no image has this index
 
 
@@ -89,8 +89,8 @@ class DigitsSource:
 
     Attributes:
       train_bank, test_bank: digits of each split, without a common original.
-      train_key: PRNG key of the run's seed.
-      test_key: PRNG key of the test seed.
+      train_key: PRNG key of the run's scenes.
+      test_key: PRNG key of the test scenes.
       options: size, clutter and noise of the images.
       train_examples: training images per epoch.
       test_examples: test images.
@@ -246,8 +246,8 @@ def make_source(
     return DigitsSource(
         train_bank=train_bank,
         test_bank=test_bank,
-        train_key=jax.random.key(seed, impl=_PRNG),
-        test_key=jax.random.key(test_seed, impl=_PRNG),
+        train_key=stream_key(seed, Stream.TRAINING_SCENES, impl=PRNG),
+        test_key=stream_key(test_seed, Stream.TEST_SCENES, impl=PRNG),
         options=SceneOptions(image_size, fragment, clutter, float(noise), channels),
         train_examples=train_examples,
         test_examples=test_examples,
