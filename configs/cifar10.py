@@ -12,7 +12,7 @@ Top-1 in the paper, dense and with STATA at keep rate 0.2: Spikingformer-4-384 9
 
 from ml_collections import ConfigDict
 
-from configs import cifar100, variants
+from stata_jax.configs import cifar100, variants
 
 
 def get_config(variant: str = "") -> ConfigDict:

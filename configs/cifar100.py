@@ -14,7 +14,7 @@ made here.
 
 from ml_collections import ConfigDict
 
-from configs import common, variants
+from stata_jax.configs import common, variants
 
 
 def get_config(variant: str = "") -> ConfigDict:

@@ -15,7 +15,7 @@ Transformer's own authors take T = 10 and 64x64 pixels in patches of 4x4: `--con
 
 from ml_collections import ConfigDict
 
-from configs import common, variants
+from stata_jax.configs import common, variants
 
 
 def get_config(variant: str = "") -> ConfigDict:

@@ -8,7 +8,7 @@ README.md has the time it takes and the accuracies of the variants, which `confi
 
 from ml_collections import ConfigDict
 
-from configs import common, variants
+from stata_jax.configs import common, variants
 
 VARIANTS = variants.PRUNING
 

@@ -8,7 +8,7 @@ README.md has the time that it takes and the accuracy. The argument is as in `co
 
 from ml_collections import ConfigDict
 
-from configs import digits, variants
+from stata_jax.configs import digits, variants
 
 
 def get_config(variant: str = "") -> ConfigDict:

@@ -13,7 +13,7 @@ Transformer's own authors take patches of 8x8 pixels: `--config.model.pooling=01
 
 from ml_collections import ConfigDict
 
-from configs import cifar10_dvs, variants
+from stata_jax.configs import cifar10_dvs, variants
 
 
 def get_config(variant: str = "") -> ConfigDict:

@@ -11,16 +11,20 @@ from ml_collections import ConfigDict
 
 from stata_jax import config
 from stata_jax.config_check import ConfigError
+from stata_jax.configs import FOLDER
 from stata_jax.data.protocol import DataError
 from stata_jax.training.memory import keep_memory
 
 EXIT_ERROR = 2  # a mistake of the user's
 EXIT_INTERRUPTED = 130  # Ctrl-C, the shell's own code
 
+CONFIG_HELP = "a file such as configs/digits.py, or the name of a shipped config such as digits (needed)"
+
 _PREFIX = "--config."
-_EPILOG = """\
+_EPILOG = f"""\
 --config.KEY=VALUE changes a value of the config, e.g. --config.sparsity.keep_rate=0.4 or
---config.sparsity.prune_at=2,5. configs/common.py lists every key and says what it does."""
+--config.sparsity.prune_at=2,5. Every key, and what it does:
+{FOLDER / "common.py"}"""
 
 
 class Parser(argparse.ArgumentParser):

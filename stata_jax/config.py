@@ -4,23 +4,21 @@ Every mistake raises `ConfigError` with one sentence. The order for a program is
 """
 
 import ast
-import contextlib
 import copy
 import difflib
-import inspect
 import json
 import numbers
 import os
 import pathlib
-import sys
 import tempfile
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from stata_jax import config_files
 from stata_jax.config_check import ConfigError, check
+from stata_jax.configs import FOLDER
 
 __all__ = [
     "ConfigError",
@@ -34,7 +32,6 @@ __all__ = [
     "to_json",
 ]
 
-_ROOT = pathlib.Path(__file__).resolve().parents[1]  # the folder of both packages, stata_jax and configs
 _EXPECTED = {
     bool: "true or false",
     int: "a whole number",
@@ -48,8 +45,8 @@ def load(path: str | os.PathLike[str], overrides: Mapping[str, object] | None = 
     """Runs a config file and returns its config with the overrides applied; `check` is a step of its own.
 
     Args:
-      path: a file that defines `get_config`, such as `configs/digits.py`. What follows the last colon, as in
-        `configs/digits.py:dense`, is the variant, the argument of `get_config`.
+      path: a file that defines `get_config`, such as `configs/digits.py`, or the name of a shipped one, `digits`. What
+        follows a colon, as in `digits:dense`, is the variant, the argument of `get_config`.
       overrides: values by dotted key, such as `{"sparsity.keep_rate": 0.4}`.
 
     Returns:
@@ -58,18 +55,8 @@ def load(path: str | os.PathLike[str], overrides: Mapping[str, object] | None = 
     Raises:
       ConfigError: there is no such file, it fails, it has no such variant, or an override does not fit.
     """
-    file, variant = _split_variant(os.path.expanduser(path))
-    try:
-        source = file.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"the config file {file} cannot be read: {error.strerror}") from error
-    try:
-        with _imports_for(file):
-            config = _call_get_config(source, file, variant)
-    except ConfigError:
-        raise
-    except Exception as error:  # a config file is a program, and may raise anything
-        raise ConfigError(_describe(error, file)) from error
+    file, variant = config_files.locate(path)
+    config = config_files.run(file, variant)
     if not isinstance(config, ConfigDict):
         raise ConfigError(f"get_config() of {file} returns a {type(config).__name__}, not a ConfigDict")
     return apply_overrides(config.lock(), overrides or {})
@@ -122,7 +109,7 @@ def parse_overrides(config: ConfigDict, flags: Sequence[str]) -> dict[str, objec
         kind = group.get_type(leaf)
         try:
             value = _parse(text, kind)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # all that Python's parser raises
             value = text  # refused just below, with the sentence for a wrong type
         overrides[key] = _coerce(key, value, kind)
     return overrides
@@ -159,7 +146,7 @@ def from_json(text: str, base: ConfigDict | None = None) -> ConfigDict:
 
 def defaults() -> ConfigDict:
     """The config of `configs/common.py`."""
-    return load(_ROOT / "configs" / "common.py")
+    return load(FOLDER / "common.py")
 
 
 def prepare_workdir(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -184,57 +171,6 @@ def prepare_workdir(path: str | os.PathLike[str]) -> pathlib.Path:
     except OSError as error:
         raise ConfigError(f"the workdir {folder} cannot be written: {error.strerror}") from error
     return folder
-
-
-def _split_variant(path: str) -> tuple[pathlib.Path, str | None]:
-    head, colon, variant = path.rpartition(":")
-    if not colon or pathlib.Path(path).is_file():  # a file may have a colon in its name
-        return pathlib.Path(path), None
-    return pathlib.Path(head), variant
-
-
-def _call_get_config(source: bytes, file: pathlib.Path, variant: str | None) -> object:
-    namespace: dict[str, Any] = {"__name__": "config_file", "__file__": str(file)}
-    exec(compile(source, str(file), "exec"), namespace)
-    get_config = namespace.get("get_config")
-    if not callable(get_config):
-        raise ConfigError(f"the config file {file} does not define get_config()")
-    arguments = [] if variant is None else [variant]
-    try:
-        inspect.signature(get_config).bind(*arguments)
-    except TypeError as error:
-        problem = f"needs a variant: {file}:VARIANT" if variant is None else f"has no variants, so no {variant!r}"
-        raise ConfigError(f"the config file {file} {problem}") from error
-    return get_config(*arguments)
-
-
-@contextlib.contextmanager
-def _imports_for(file: pathlib.Path) -> Iterator[None]:
-    """Makes `from configs import common` work from any folder, and see the files as they are now."""
-
-    def forget_configs() -> dict[str, Any]:
-        names = [name for name in sys.modules if name.partition(".")[0] == "configs"]
-        return {name: sys.modules.pop(name) for name in names}
-
-    path, modules = list(sys.path), forget_configs()
-    sys.path[:] = [str(file.resolve().parent.parent), *path, str(_ROOT)]
-    try:
-        yield
-    finally:
-        forget_configs()
-        sys.path[:] = path
-        sys.modules.update(modules)
-
-
-def _describe(error: Exception, file: pathlib.Path) -> str:
-    """Says in one line what a config file raised, and where."""
-    text = " ".join(str(error).split())
-    if isinstance(error, ValueError):  # the config file's own words, such as the list of its variants
-        return f"{file}: {text}"
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}, line {error.lineno}: {error.msg}"
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-    return f"{file}, line {lines[-1] if lines else 1}: {type(error).__name__}: {text}"
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

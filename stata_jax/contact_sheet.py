@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _draw(argv: Sequence[str]) -> None:
     description = "Draw a training batch before and after its augmentation."
     parser = cli.Parser(prog="python -m stata_jax.contact_sheet", description=description)
-    parser.add_argument("--config", metavar="FILE[:VARIANT]", help="the config, e.g. configs/digits.py (needed)")
+    parser.add_argument("--config", metavar="FILE[:VARIANT]", help=cli.CONFIG_HELP)
     parser.add_argument("--output", metavar="FILE", default="contact_sheet.png", help="the PNG (contact_sheet.png)")
     parser.add_argument("--epoch", type=int, default=0, help="the epoch whose first batch to draw, from 0 (0)")
     flags, flag_overrides = cli.parse(parser, argv, required="config")

@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _report(argv: Sequence[str]) -> None:
     description = "Measure how many training images per second the data of a config delivers."
     parser = cli.Parser(prog="python -m stata_jax.loader_speed", description=description)
-    parser.add_argument("--config", metavar="FILE[:VARIANT]", help="the config, e.g. configs/digits.py (needed)")
+    parser.add_argument("--config", metavar="FILE[:VARIANT]", help=cli.CONFIG_HELP)
     parser.add_argument("--batches", metavar="N", type=int, default=50, help="batches to time (default: 50)")
     parser.add_argument("--workdir", metavar="DIR", help="the folder of a run, whose training speed to compare with")
     flags, flag_overrides = cli.parse(parser, argv, required="config")

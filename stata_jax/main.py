@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(argv: Sequence[str]) -> None:
     parser = cli.Parser(prog="python -m stata_jax.main", description="Train a model, or go on with its training.")
-    parser.add_argument("--config", metavar="FILE[:VARIANT]", help="the config, e.g. configs/digits.py (needed)")
+    parser.add_argument("--config", metavar="FILE[:VARIANT]", help=cli.CONFIG_HELP)
     parser.add_argument("--workdir", metavar="DIR", help="the folder of the run (default: runs/ and the config's name)")
     flags, flag_overrides = cli.parse(parser, argv, required="config")
     settings = cli.load_config(flags.config, flag_overrides)

@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _report(argv: Sequence[str]) -> None:
     description = "List the matrix products that take other input than spikes."
     parser = cli.Parser(prog="python -m stata_jax.purity", description=description)
-    parser.add_argument("--config", metavar="FILE[:VARIANT]", help="the config, e.g. configs/digits.py (needed)")
+    parser.add_argument("--config", metavar="FILE[:VARIANT]", help=cli.CONFIG_HELP)
     flags, flag_overrides = cli.parse(parser, argv, required="config")
     print(report(cli.load_config(flags.config, flag_overrides)))
 

@@ -1,7 +1,6 @@
 """Which runs a sweep has: the cells of a grid, each a config, and what a user would type to train them."""
 
 import dataclasses
-import pathlib
 import runpy
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from ml_collections import ConfigDict
 
 from stata_jax import config
+from stata_jax.configs import FOLDER
 
 _STATA = {"sparsity.anchor": True, "sparsity.metric": "anchor", "sparsity.timestep_wise": True}  # what no cell restores
-_FILE = pathlib.Path(__file__).resolve().parents[1] / "configs" / "grids.py"
+_FILE = FOLDER / "grids.py"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import common, digits, variants
 from stata_jax import build, config
+from stata_jax.configs import common, digits, variants
 from stata_jax.sparsity.maps import Aligned
 from stata_jax.sparsity.placement import align_positions
 

@@ -47,8 +47,8 @@ print("programs", len(names), "exit", code)
 @functools.cache
 def cost(program: str) -> dict[str, int]:
     """FLOPs and bytes of temporary memory of one program, by the compiler's account."""
-    from configs import digits
     from stata_jax import benchmark, config
+    from stata_jax.configs import digits
 
     variant, mode, overrides = PROGRAMS[program]
     _, facts = benchmark.prepare(config.apply_overrides(digits.get_config(variant), overrides), mode)

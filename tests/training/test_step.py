@@ -10,9 +10,9 @@ import numpy as np
 import optax
 import pytest
 
-from configs import digits
 from stata_jax import build
 from stata_jax.config import apply_overrides
+from stata_jax.configs import digits
 from stata_jax.models import layers
 from stata_jax.sparsity.coverage import coverage_sums
 from stata_jax.training.compilation import compile_program
