@@ -5,9 +5,9 @@ import itertools
 import jax
 import numpy as np
 
-from configs import digits
 from stata_jax import build, train
 from stata_jax.config import apply_overrides
+from stata_jax.configs import digits
 from stata_jax.streams import Stream, stream_key
 
 
