@@ -107,10 +107,15 @@ def get_config() -> ConfigDict:
     align.beta = 0.01  # weight of the inter-alignment loss; 0 turns it off
     align.intra_time = True  # better timesteps teach worse ones
     align.intra_heads = True  # better heads teach worse ones
+    # Timesteps that kept different tokens: patches compares the rows and columns of the patches that both kept, slots
+    # compares slot by slot.
+    align.intra_tokens = "patches"
     align.intra_at = placeholder(tuple)  # P_a, e.g. (0, 2, 3); unset: 0, depth // 3 + 1, depth - 1
     align.inter_at = placeholder(tuple)  # P_r; unset: the same
     align.match = "interpolate"  # maps of two sizes: interpolate (bilinear), or gather (the surviving tokens)
-    align.distance = "mse"  # mse: mean squared error; norm: l2 norm of the difference
+    # norm: l2 norm of the difference of two maps, as the paper's equations have it; mse: mean squared error, whose
+    # gradient is so small at these weights that the alignment does nothing.
+    align.distance = "norm"
 
     # Optimisation: linear warm-up, then cosine, then the minimum rate.
     config.train = train = ConfigDict()

@@ -25,10 +25,6 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model.depth = 2
     config.model.heads = 4
     config.model.timesteps = 2
-    # A sixteenth of the usual scale. Attention without a softmax adds up all tokens, so that with the usual scale a
-    # small task is solved by spreading what all tokens know over all of them before any is dropped; then it hardly
-    # matters which ones are kept.
-    config.model.attention_scale = 0.0078125
 
     # Both blocks prune: 64 patches, then 13, then 3. Where only the first one does, random tokens lose little, for the
     # second block's attention has 13 tokens to gather again what each of them has seen.

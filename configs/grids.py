@@ -31,7 +31,8 @@ CELLS: dict[str, dict[str, object]] = {
     "gamma_1": {"sparsity.keep_rate": 1.0},
     # Choices that the paper leaves open.
     "gather": {"align.match": "gather"},
-    "norm": {"align.distance": "norm"},
+    "mse": {"align.distance": "mse"},
+    "intra_slots": {"align.intra_tokens": "slots"},
     "slots_sorted": {"sparsity.slots": "sorted"},
     "slots_stable": {"sparsity.slots": "stable"},
     "pool_tokens": {"sparsity.pool": "tokens"},
@@ -103,7 +104,7 @@ GRIDS: dict[str, dict[str, object]] = {
     "choices": {
         "title": "Choices that the paper leaves open",
         "baseline": "stata",
-        "cells": ["stata", "gather", "norm", "slots_sorted", "slots_stable", "pool_tokens"],
+        "cells": ["stata", "gather", "mse", "intra_slots", "slots_sorted", "slots_stable", "pool_tokens"],
     },
     "training_free": {
         "title": "Pruning networks that were not trained for it",

@@ -100,6 +100,7 @@ def aligned(config: ConfigDict) -> Aligned:
         over_time=align.intra_time,
         over_heads=align.intra_heads,
         match=align.match,
+        intra_tokens=align.intra_tokens,
     )
 
 

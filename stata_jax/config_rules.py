@@ -19,7 +19,8 @@ METRICS = ("anchor", "ssa", "l1", "random")
 SLOTS = ("sorted", "stable")
 POOLS = ("all", "tokens")
 MATCHES = ("interpolate", "gather")
-DISTANCES = ("mse", "norm")
+INTRA_TOKENS = ("patches", "slots")
+DISTANCES = ("norm", "mse")
 
 STEM_DIVISOR = 8  # the first convolution of the stem has dim / 8 channels
 MAX_SEED = 2**32 - 1  # the largest seed that gives a JAX key of its own
@@ -168,6 +169,7 @@ RULES: dict[str, Rule] = {
     "align.beta": _at_least(0),
     "align.intra_time": _switch(),
     "align.intra_heads": _switch(),
+    "align.intra_tokens": _one_of(INTRA_TOKENS),
     "align.intra_at": _positions(),
     "align.inter_at": _positions(),
     "align.match": _one_of(MATCHES),

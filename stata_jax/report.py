@@ -87,7 +87,8 @@ def summarise(
 
     Returns:
       JSON values; times in seconds, memory in bytes, operations in multiply-accumulates per image. `coverage` is None
-      where nobody knows where the digit is or no token is dropped.
+      where nobody knows where the digit is or no token is dropped, `alignment` where no maps are aligned, see
+      `weigh_alignment`.
     """
     tokens = _tokens(settings)
     dense, kept = _macs(settings, dense=True), _macs(settings, dense=False)
@@ -100,6 +101,7 @@ def summarise(
         "best_step": record.get("best", {}).get("step"),
         "coverage": accuracy.get("coverage"),
         "coverage_chance": accuracy.get("coverage_chance"),
+        "alignment": record.get("alignment"),
         "parameters": parameters,
         "tokens_attention": [a for a, _ in tokens],
         "tokens_mlp": [m for _, m in tokens],

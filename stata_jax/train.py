@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from stata_jax import build, config, report, reuse
 from stata_jax.streams import Stream, stream_key
-from stata_jax.training import compilation, parallel
+from stata_jax.training import balance, compilation, parallel
 from stata_jax.training.checkpoint import CheckpointError, Checkpoints
 from stata_jax.training.evaluation import evaluate
 from stata_jax.training.metrics import MetricsWriter, write_json
@@ -77,8 +77,13 @@ class _Run:
         self.total_steps = settings.train.epochs * self.source.steps_per_epoch
         self.optimizer, self.schedule = build.optimizer(settings, steps_per_epoch=self.source.steps_per_epoch)
         self.key = stream_key(settings.seed, Stream.UPDATES)
+        self.aligns = settings.align.alpha > 0 or settings.align.beta > 0
+        # The further argument of a step that aligns, with which its weight is measured.
+        self.balance = (jnp.asarray(balance.WHOLE, jnp.float32),) if self.aligns else ()
         self.train_step = parallel.on_all_devices(
-            build.step(settings, self.optimizer, steps_per_epoch=self.source.steps_per_epoch), donate=(0,)
+            build.step(settings, self.optimizer, steps_per_epoch=self.source.steps_per_epoch),
+            shared=1 + len(self.balance),
+            donate=(0,),
         )
         self.test_step = compilation.compile_when_called(parallel.on_all_devices(build.test_step(settings)))
         self.averaged = settings.train.ema_decay > 0
@@ -96,7 +101,7 @@ class _Run:
         """Compiles the training step ahead of its first call, which is on that batch."""
         progress.note("compiling the training step (once; the next start finds it in the cache) ...")
         begin = time.perf_counter()
-        lowered = self.train_step.lower(parallel.replicated_shapes(self.fresh.shapes), batch, self.key)
+        lowered = self.train_step.lower(parallel.replicated_shapes(self.fresh.shapes), batch, self.key, *self.balance)
         self.fresh.settle()  # what compiling it leaves in the heap is then cleared away with the rest
         compiled = compilation.compile_program(lowered)
         facts = {"compile_s": time.perf_counter() - begin, "peak_bytes": compilation.peak_bytes(compiled)}
@@ -126,10 +131,14 @@ class _Run:
             first = self._train_batch(start)  # once: a source that reads ahead would begin anew
             step_fn, record["compile"] = self.compile(first, progress)
             state = parallel.replicate(self.fresh.take() if state is None else state)
+            if self.aligns and start == 0:
+                record["alignment"] = balance.weigh_alignment(step_fn, state, first, self.key)
+                progress.note(balance.say_weight(record["alignment"]))
+                writer.write(1, {"epoch": 1, "alignment": record["alignment"]})
             window = _Window()
             for step in range(start + 1, self.total_steps + 1):
                 batch = first if step == start + 1 else self._train_batch(step - 1)
-                state, metrics = step_fn(state, batch, self.key)
+                state, metrics = step_fn(state, batch, self.key, *self.balance)
                 window.add(metrics)
                 tested = step % test_every == 0 or step == self.total_steps
                 saved = tested or (save_every > 0 and step % save_every == 0)

@@ -63,6 +63,7 @@ def test_every_model_and_sparsity_key_reaches_the_model():
 
 def test_objective_and_maps_take_every_align_key():
     values = {"intra_at": (1,), "inter_at": (0, 2), "intra_time": False, "intra_heads": False, "match": "gather"}
+    values["intra_tokens"] = "slots"
     settings = common.get_config()
     options = build.objective(settings).keywords
     assert set(settings.align) == set(values) | {"alpha", "beta", "distance"}
@@ -71,7 +72,8 @@ def test_objective_and_maps_take_every_align_key():
     assert options["classification"] == train.loss
     assert (options["tet_means"], options["tet_lambda"]) == (train.tet_means, train.tet_lambda)
     changed = config.apply_overrides(settings, {f"align.{key}": value for key, value in values.items()})
-    assert build.aligned(changed) == Aligned((1,), (0, 2), over_time=False, over_heads=False, match="gather")
+    of_maps = dict(over_time=False, over_heads=False, match="gather", intra_tokens="slots")
+    assert build.aligned(changed) == Aligned((1,), (0, 2), **of_maps)
     optimizer, _ = build.optimizer(changed, steps_per_epoch=1)
     assert build.step(changed, optimizer, steps_per_epoch=1).keywords["model"].align == build.aligned(changed)
 

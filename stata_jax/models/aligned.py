@@ -4,6 +4,7 @@ import functools
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 
 from stata_jax.models.layers import Seen
 from stata_jax.sparsity.maps import Aligned, maps_within, matched_map
@@ -17,6 +18,7 @@ def maps_to_align(
     spikes: Sequence[tuple[jax.Array, jax.Array]],
     seen: Seen,
     *,
+    anchor: bool,
     heads: int,
     scale: float,
     lean: bool,
@@ -30,10 +32,13 @@ def maps_to_align(
       align: Which maps are aligned.
       tokens: What comes out of the block's attention, shape (T, B, N, D).
       spikes: Queries and keys of the blocks up to this one, both of shape (T, B, N_l, D).
-      seen: `order` and `kept` of these blocks, and `aligned`, to which are added
+      seen: `order`, `kept` and `positions` of these blocks, and `aligned`, to which are added
         `within`: for a block of `P_a` what `maps_within` returns;
+        `patches`: for a block of `P_a` whose timesteps are compared patch by patch, the patch of each of its tokens,
+          (T, B, N_l), with -1 for the anchor; none before the first pruning, where slots are patches;
         `students`: for blocks i < j of `P_r`, the map of block i for the tokens of block j, (T, B, h, N_j, N_j);
         `teachers`: the map of block j, (T, B, h, N_j, N_j), through which no gradient passes.
+      anchor: Whether there is an anchor token, the first one.
       heads: h.
       scale: The attention scale s.
       lean: Whether queries and keys are kept in bytes for the backward pass.
@@ -47,12 +52,17 @@ def maps_to_align(
             maps_within, heads=heads, scale=scale, over_time=align.over_time, over_heads=align.over_heads
         )
         tokens, aligned["within"][l] = read_beside(within, tokens, spikes[l], lean=lean)
+        if seen["positions"] and align.intra_tokens == "patches":
+            patches = seen["positions"][max(seen["positions"])]  # what the last pruning has left
+            aligned["patches"][l] = jnp.pad(patches, ((0, 0), (0, 0), (int(anchor), 0)), constant_values=-1)
     shallower = [i for i in align.inter_at if i < l and l in align.inter_at]
     if not shallower:
         return tokens
     # Interpolation takes neighbours in a map for neighbours in the image.
     orders = seen["order"] if align.match == "interpolate" else [None] * len(spikes)
-    matched = functools.partial(matched_map, tokens=spikes[l][0].shape[2], match=align.match, heads=heads, scale=scale)
+    matched = functools.partial(
+        matched_map, tokens=spikes[l][0].shape[2], match=align.match, anchor=anchor, heads=heads, scale=scale
+    )
     for i in shallower:
         # A map that learns from several blocks with the same tokens is made once.
         same = [j for j in shallower if i < j and not any(j <= pruned for pruned in seen["kept"])]

@@ -86,7 +86,7 @@ def encode(
     positions = jnp.broadcast_to(jnp.arange(patches, dtype=jnp.int32), (*tokens.shape[:2], patches))
     order = None
     seen: Seen = {"blocks": [], "maps": [], "order": [], "kept": {}, "positions": {}}
-    seen["aligned"] = {"within": {}, "students": {}, "teachers": {}}
+    seen["aligned"] = {"within": {}, "patches": {}, "students": {}, "teachers": {}}
     spikes: list[tuple[jax.Array, jax.Array]] = []
     for l, block in enumerate(blocks):
         with jax.named_scope(f"block{l}"):  # profiles and the report of products show these names
@@ -97,7 +97,7 @@ def encode(
         seen["order"].append(order)
         spikes.append((q, k))
         with jax.named_scope(f"block{l}/align"):
-            tokens = maps_to_align(align, tokens, spikes, seen, heads=heads, scale=scale, lean=lean)
+            tokens = maps_to_align(align, tokens, spikes, seen, anchor=anchor, heads=heads, scale=scale, lean=lean)
         if l in prune_at and keep_rate < 1:
             with jax.named_scope(f"block{l}/scores"):
                 scores = token_scores(metric, tokens=tokens[:, :, anchor:], q=q, k=k, key=jax.random.fold_in(key, l))

@@ -12,7 +12,7 @@ from einops import rearrange
 from stata_jax.models.encoder import encode
 from stata_jax.models.initial import normal_002
 from stata_jax.models.layers import Parts, Seen
-from stata_jax.sparsity.maps import MATCHES, Aligned
+from stata_jax.sparsity.maps import INTRA_TOKENS, MATCHES, Aligned
 
 POOLS = ("all", "tokens")
 NEURONS = ("lif", "plif")
@@ -196,6 +196,7 @@ class SpikingTransformer(nn.Module):
 
     def _checked(self, images: jax.Array) -> jax.Array:
         choices = {"pool": (self.pool, POOLS), "neuron": (self.neuron, NEURONS), "match": (self.align.match, MATCHES)}
+        choices["intra_tokens"] = (self.align.intra_tokens, INTRA_TOKENS)
         for name, (value, known) in choices.items():
             if value not in known:
                 raise ValueError(f"unknown {name} {value!r}: use one of {', '.join(known)}")

@@ -10,6 +10,7 @@ from stata_jax.sparsity.select import gather_tokens
 from stata_jax.spiking.bytes import later
 
 MATCHES = ("interpolate", "gather")
+INTRA_TOKENS = ("patches", "slots")
 
 
 class Aligned(NamedTuple):
@@ -21,6 +22,8 @@ class Aligned(NamedTuple):
       over_time: Whether timesteps of a layer are aligned.
       over_heads: Whether heads of a layer are aligned.
       match: How maps of two sizes are compared, see `match_tokens`.
+      intra_tokens: How timesteps that kept different tokens are compared: `patches`, by the rows and columns of the
+        patches that both kept, or `slots`, slot by slot, whichever patches are in them.
     """
 
     intra_at: tuple[int, ...] = ()
@@ -28,6 +31,7 @@ class Aligned(NamedTuple):
     over_time: bool = True
     over_heads: bool = True
     match: str = "interpolate"
+    intra_tokens: str = "patches"
 
 
 def attention_map(q: jax.Array, k: jax.Array, *, heads: int, scale: float) -> jax.Array:
@@ -105,19 +109,22 @@ def maps_within(
     return maps
 
 
-def match_tokens(x: jax.Array, index: jax.Array | None, *, tokens: int, match: str) -> jax.Array:
+def match_tokens(x: jax.Array, index: jax.Array | None, *, tokens: int, match: str, anchor: bool) -> jax.Array:
     """Brings the queries or keys of a shallow layer to the tokens of a deep one, from which some have been pruned.
 
     The map of a shallow layer is so brought to the size of a deep one without being made: bilinear resizing of a map
     resizes its rows and its columns, `R (Q K^T) R^T = (R Q) (R K)^T`, and so does taking rows and columns.
-    Interpolation takes neighbours in a map for neighbours in the image: tokens are in the order of the patches.
+    Interpolation takes neighbours in a map for neighbours in the image: tokens are in the order of the patches. The
+    anchor has no place among them and stays as it is, so that its row, which ranks the tokens, learns from its own.
 
     Args:
       x: Shape (T, B, N, D).
       index: Indices into N that come first. For `interpolate`, those that put the tokens into the order of the patches,
         shape (T, B, N); for `gather`, those of the surviving tokens, shape (T, B, M). None: all, as they are.
       tokens: M, the tokens of the deep layer.
-      match: `interpolate` resizes the map bilinearly; `gather` takes the rows and columns of the surviving tokens.
+      match: `interpolate` resizes the map of the patches bilinearly, with antialiasing; `gather` takes the rows and
+        columns of the surviving tokens.
+      anchor: Whether the first of the N tokens, and of the M, is the anchor.
 
     Returns:
       Shape (T, B, M, D); float32 where it is resized.
@@ -133,12 +140,18 @@ def match_tokens(x: jax.Array, index: jax.Array | None, *, tokens: int, match: s
         x = gather_tokens(x, index)
     if match == "gather" or x.shape[2] == tokens:
         return x
-    # As a product for each timestep and image, which needs no transpose of `x`, nor of its gradient.
-    unit = jnp.eye(x.shape[2], dtype=jnp.float32)
-    resize = jax.image.resize(unit, (tokens, x.shape[2]), "bilinear", antialias=False)
+    # As a matmul for each timestep and image, which needs no transpose of `x`, nor of its gradient.
+    resize = _resizing(x.shape[2], tokens, anchor=anchor)
     # They depend on `x`, so that the backward pass makes its own, and these are not kept for it.
     resize = jnp.broadcast_to(later(resize, after=x), (*x.shape[:2], *resize.shape))
     return jnp.matmul(resize, x.astype(jnp.float32), precision=jax.lax.Precision.HIGHEST)
+
+
+def _resizing(old: int, new: int, *, anchor: bool) -> jax.Array:
+    """The matrix (new, old) that resizes a row of patches bilinearly with antialiasing and leaves the anchor alone."""
+    unit = jnp.eye(old - anchor, dtype=jnp.float32)
+    patches = jax.image.resize(unit, (new - anchor, old - anchor), "bilinear", antialias=True)
+    return jnp.zeros((new, old), jnp.float32).at[0, 0].set(1.0).at[1:, 1:].set(patches) if anchor else patches
 
 
 def matched_map(
@@ -148,6 +161,7 @@ def matched_map(
     *,
     tokens: int,
     match: str,
+    anchor: bool,
     heads: int,
     scale: float,
 ) -> jax.Array:
@@ -159,11 +173,12 @@ def matched_map(
       index: See `match_tokens`.
       tokens: M, likewise.
       match: Likewise.
+      anchor: Likewise.
       heads: h.
       scale: The attention scale s.
 
     Returns:
       Shape (T, B, h, M, M).
     """
-    q, k = (match_tokens(x, index, tokens=tokens, match=match) for x in (q, k))
+    q, k = (match_tokens(x, index, tokens=tokens, match=match, anchor=anchor) for x in (q, k))
     return attention_map(q, k, heads=heads, scale=scale)

@@ -42,6 +42,7 @@ def stata_loss(
     alpha: float,
     beta: float,
     distance: str,
+    balance: jax.Array | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Total loss and its terms: `L = L_CE + alpha L_intra + beta L_inter`, where `L_CE` may be `tet_loss`.
 
@@ -56,11 +57,13 @@ def stata_loss(
       tet_lambda: Likewise.
       alpha: Weight of the intra-alignment.
       beta: Weight of the inter-alignment.
-      distance: `mse` or `norm`.
+      distance: `norm` or `mse`.
+      balance: Factors of `L_CE` and of both alignments together, shape (2,), by which a compiled step can tell what
+        each contributes; None: 1 and 1.
 
     Returns:
       The loss, a float32 scalar, and the terms `cross_entropy`, `intra`, `inter` and, where it is used, `tet`, all
-      without their weights.
+      without their weights, and `alpha_intra` and `beta_inter`, the alignments with theirs.
 
     Raises:
       ValueError: If `classification` is unknown.
@@ -73,10 +76,14 @@ def stata_loss(
     terms = {"cross_entropy": cross_entropy}
     if classification == "tet":
         terms["tet"] = tet_loss(aux["step_logits"], targets, means=tet_means, lamb=tet_lambda)
-    intra = inter = jnp.zeros((), jnp.float32)
+    terms |= dict.fromkeys(("intra", "inter", "alpha_intra", "beta_inter"), jnp.zeros((), jnp.float32))
+    total = terms[classification] if balance is None else balance[0] * terms[classification]
     if alpha:
-        intra = intra_alignment(aux["aligned"]["within"], kind=distance)
+        terms["intra"] = intra_alignment(aux["aligned"]["within"], kind=distance, patches=aux["aligned"]["patches"])
+        terms["alpha_intra"] = alpha * terms["intra"]
+        total += terms["alpha_intra"] if balance is None else balance[1] * terms["alpha_intra"]
     if beta:
-        inter = inter_alignment(aux["aligned"]["students"], aux["aligned"]["teachers"], kind=distance)
-    total = terms[classification] + alpha * intra + beta * inter
-    return total, terms | {"intra": intra, "inter": inter}
+        terms["inter"] = inter_alignment(aux["aligned"]["students"], aux["aligned"]["teachers"], kind=distance)
+        terms["beta_inter"] = beta * terms["inter"]
+        total += terms["beta_inter"] if balance is None else balance[1] * terms["beta_inter"]
+    return total, terms

@@ -10,19 +10,24 @@ AXIS = "batch"  # name of the device axis
 
 
 def on_all_devices(
-    step: Callable[..., Any], *, donate: tuple[int, ...] = (), devices: Sequence[jax.Device] | None = None
+    step: Callable[..., Any],
+    *,
+    shared: int = 1,
+    donate: tuple[int, ...] = (),
+    devices: Sequence[jax.Device] | None = None,
 ) -> Any:
     """Maps `step(state, batch, key)` over the devices: state and batch have a device axis, the key has none.
 
     Args:
       step: A per-device function that averages over `AXIS` itself.
+      shared: How many arguments come after state and batch, which all devices share.
       donate: Arguments whose memory the result may take over.
       devices: Which devices; all local ones if None.
 
     Returns:
       The mapped function, compiled at its first call or by its `lower`.
     """
-    return jax.pmap(step, axis_name=AXIS, in_axes=(0, 0, None), donate_argnums=donate, devices=devices)
+    return jax.pmap(step, axis_name=AXIS, in_axes=(0, 0, *[None] * shared), donate_argnums=donate, devices=devices)
 
 
 def replicate(tree: Any) -> Any:

@@ -11,7 +11,8 @@ import optax
 from stata_jax.training.state import TrainState, time_major
 
 Batch = dict[str, jax.Array]
-Objective = Callable[[jax.Array, dict[str, Any], jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
+# (logits, aux, targets) to the loss and its terms; `balance` is a keyword of those that have an alignment.
+Objective = Callable[..., tuple[jax.Array, dict[str, jax.Array]]]
 # (key, images, labels, step) to (images, targets), batch first: from what a source gives to what a model is trained on.
 Augment = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 Prepare = Callable[[jax.Array], jax.Array]  # images as a source gives them to those that a model takes, batch first
@@ -23,6 +24,7 @@ def train_step(
     state: TrainState,
     batch: Batch,
     key: jax.Array,
+    balance: jax.Array | None = None,
     *,
     model: nn.Module,
     optimizer: optax.GradientTransformation,
@@ -38,6 +40,7 @@ def train_step(
       state: The state, the same on all devices.
       batch: This device's `image`, images (B, H, W, C) or recordings (B, T, H, W, C), and `label` (B,).
       key: The run's JAX random key; the step and the device are folded in here.
+      balance: Factors of the classification and of the alignment in the loss, shape (2,), see `stata_loss`; None: 1.
       model: The network.
       optimizer: The optimiser.
       objective: From logits, aux and targets to the loss and its terms.
@@ -61,7 +64,7 @@ def train_step(
             variables = {"params": params, "batch_stats": batch_stats}
             inputs = time_major(images)
             (logits, aux), updated = model.apply(variables, inputs, train=True, key=key, mutable=["batch_stats"])
-            loss, terms = objective(logits, aux, targets)
+            loss, terms = objective(logits, aux, targets, **({} if balance is None else {"balance": balance}))
             hits = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
             metrics = {"loss": loss, **terms, "accuracy": jnp.mean(hits.astype(jnp.float32)), "rates": aux["rates"]}
             return loss, (updated["batch_stats"], metrics)

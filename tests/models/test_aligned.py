@@ -14,7 +14,8 @@ from stata_jax.sparsity.maps import Aligned, maps_within
 
 T, B, D, HEADS, SCALE = 2, 3, 4, 2, 0.125
 TOKENS = (6, 6, 4, 4)  # entering each block: block 1 prunes
-OPTIONS = dict(heads=HEADS, scale=SCALE)
+SHAPE = dict(heads=HEADS, scale=SCALE)
+OPTIONS = SHAPE | dict(anchor=True)
 
 
 def choices(n, size, seed):
@@ -37,10 +38,12 @@ def spikes(dtype=jnp.float32):
 def made(align, given, *, order=(None,) * 4, kept=KEPT, lean=False):
     """What the blocks hand out one after the other, and the tokens of the last; all blocks have the same tokens."""
     tokens = jnp.ones((T, B, 1, D))
-    seen = {"order": list(order), "kept": {}, "aligned": {"within": {}, "students": {}, "teachers": {}}}
+    seen = {"order": list(order), "kept": {}, "positions": {}}
+    seen["aligned"] = {"within": {}, "patches": {}, "students": {}, "teachers": {}}
     for l in range(len(given)):
         tokens = maps_to_align(align, tokens, given[: l + 1], seen, lean=lean, **OPTIONS)
-        seen["kept"] |= {l: kept[l]} if l in kept else {}
+        if l in kept:
+            seen["kept"][l], seen["positions"][l] = kept[l], kept[l][..., 1:]
     return seen["aligned"], tokens
 
 
@@ -54,17 +57,19 @@ def explicit_rows(x, index):
 
 
 def resized(phi, size):
-    """Rows and columns of each map at half-pixel centres, clamped at the edges."""
-    old = phi.shape[-1]
-    at = np.clip((np.arange(size) + 0.5) * old / size - 0.5, 0, old - 1)
-    rows = np.stack([[np.interp(x, range(old), np.eye(old)[j]) for j in range(old)] for x in at])
+    """Rows and columns of the patches weighted by a triangle as wide as a new patch; the anchor is left alone."""
+    old, new = phi.shape[-1] - 1, size - 1
+    away = np.abs((np.arange(new)[:, None] + 0.5) - (np.arange(old) + 0.5) * new / old)
+    rows = np.zeros((size, old + 1))
+    rows[0, 0], rows[1:, 1:] = 1, np.maximum(1 - away, 0)
+    rows /= rows.sum(axis=1, keepdims=True)
     return rows @ phi @ rows.T
 
 
 def test_only_what_is_aligned_is_handed_out():
     given = spikes()
     nothing, tokens = made(Aligned(), given)
-    assert nothing == {"within": {}, "students": {}, "teachers": {}}
+    assert nothing == {"within": {}, "patches": {}, "students": {}, "teachers": {}}
     np.testing.assert_array_equal(tokens, np.ones((T, B, 1, D)))
     aligned, tokens = made(Aligned(intra_at=(3, 1), inter_at=(2, 0), over_heads=False), given)
     assert set(aligned["within"]) == {1, 3} and set(aligned["within"][1]) == {"time"}
@@ -77,8 +82,17 @@ def test_maps_within_blocks():
     given = spikes()
     aligned, _ = made(Aligned(intra_at=(0, 2)), given)
     for l in (0, 2):
-        expected = maps_within(*given[l], over_time=True, over_heads=True, **OPTIONS)
+        expected = maps_within(*given[l], over_time=True, over_heads=True, **SHAPE)
         jax.tree.map(np.testing.assert_array_equal, aligned["within"][l], expected)
+
+
+def test_blocks_behind_a_pruning_hand_out_their_patches():
+    aligned, _ = made(Aligned(intra_at=(0, 2)), spikes())
+    patches = np.asarray(KEPT[1]).copy()
+    patches[..., 0] = -1  # the anchor
+    assert set(aligned["patches"]) == {2}
+    np.testing.assert_array_equal(aligned["patches"][2], patches)
+    assert made(Aligned(intra_at=(0, 2), intra_tokens="slots"), spikes())[0]["patches"] == {}
 
 
 def test_gather_compares_the_tokens_that_are_left():
@@ -112,6 +126,19 @@ def test_interpolation_resizes_in_the_order_of_the_patches():
     assert set(aligned["students"]) == {(0, 2), (0, 3), (2, 3)}
 
 
+@pytest.mark.parametrize("match", ["interpolate", "gather"])
+def test_the_shallow_anchor_learns_from_the_deep_one(match):
+    """Its query and its key get a gradient in every image."""
+    kept = {1: KEPT[1].at[..., 0].set(0)}  # the anchor is never dropped
+
+    def between(given):
+        aligned, _ = made(Aligned(inter_at=(0, 2), match=match), given, kept=kept)
+        return inter_alignment(aligned["students"], aligned["teachers"], kind="norm")
+
+    for gradient in jax.grad(between)(spikes())[0]:
+        assert np.any(gradient[:, :, 0], axis=(0, 2)).all()
+
+
 def test_a_map_with_two_teachers_of_the_same_tokens_is_made_once():
     students = made(Aligned(inter_at=(0, 2, 3)), spikes())[0]["students"]
     assert students[0, 2] is students[0, 3]
@@ -129,7 +156,7 @@ def test_tokens_wait_for_all_maps(at):
 def test_one_timestep_and_one_head_have_no_teacher():
     q, k = (x[:1] for x in spikes()[0])
     assert maps_within(q, k, heads=1, scale=SCALE, over_time=True, over_heads=True) == {}
-    assert set(maps_within(q, k, over_time=True, over_heads=True, **OPTIONS)) == {"heads"}
+    assert set(maps_within(q, k, over_time=True, over_heads=True, **SHAPE)) == {"heads"}
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
@@ -140,7 +167,8 @@ def test_lean_changes_no_gradient_and_the_deepest_is_taught_by_none(match, dtype
     def loss(given, *, lean, align=align):
         aligned, tokens = made(align, given, lean=lean)
         between = inter_alignment(aligned["students"], aligned["teachers"], kind="mse")
-        return intra_alignment(aligned["within"], kind="mse") + between + tokens.sum()
+        within = intra_alignment(aligned["within"], kind="mse", patches=aligned["patches"])
+        return within + between + tokens.sum()
 
     plain, lean = (as_users.jit(jax.grad(functools.partial(loss, lean=lean)))(given) for lean in (False, True))
     learning = [[bool(np.any(x)) for x in pair] for pair in plain]

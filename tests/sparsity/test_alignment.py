@@ -61,7 +61,7 @@ def test_equal_maps_have_no_distance_and_a_finite_gradient(kind):
 
 
 def test_unknown_distance():
-    with pytest.raises(ValueError, match="unknown distance 'l2': use one of mse, norm"):
+    with pytest.raises(ValueError, match="unknown distance 'l2': use one of norm, mse"):
         distance(jnp.zeros((1, 1)), jnp.zeros((1, 1)), kind="l2")
 
 
@@ -84,6 +84,63 @@ def test_the_middle_map_does_not_matter():
     maps = jnp.asarray([3.0, 1.0, 2.0])[:, None, None, None] * jnp.ones((3, 1, 2, 2))
     other = maps.at[2].multiply(-1.25)
     assert better_teaches_worse(maps, kind="mse") == better_teaches_worse(other, kind="mse") == 4
+
+
+def explicit_teaching_by_patch(maps, patches, kind):
+    """Entry by entry: two maps are compared where both have the row's patch and the column's."""
+    terms = []
+    _, pairs = explicit_teaching(maps, kind)
+    gradient = np.zeros_like(maps)
+    for b, worse, better in pairs:
+        slot = {patch: j for j, patch in enumerate(patches[better, b])}
+        difference = np.zeros((N, N))
+        for i, j in np.ndindex(N, N):
+            row, column = patches[worse, b, i], patches[worse, b, j]
+            if row in slot and column in slot:
+                difference[i, j] = maps[worse, b, i, j] - maps[better, b, slot[row], slot[column]]
+        terms.append(np.linalg.norm(difference) if kind == "norm" else difference)
+        if kind == "norm" and terms[-1] > 0:
+            gradient[worse, b] = difference / terms[-1] / len(pairs)
+    if kind == "norm":
+        return np.mean(terms), gradient
+    compared = sum(len(set(patches[worse, b]) & set(patches[better, b])) ** 2 for b, worse, better in pairs)
+    for (b, worse, _), difference in zip(pairs, terms, strict=True):
+        gradient[worse, b] = 2 * difference / compared
+    return np.sum(np.square(terms)) / compared, gradient
+
+
+@pytest.mark.parametrize("kind", ["norm", "mse"])
+def test_timesteps_are_compared_by_the_patches_that_both_kept(kind):
+    random = np.random.RandomState(5)
+    maps = normal(T, B, N, N, seed=6)
+    patches = np.stack([[[-1, *random.permutation(8)[: N - 1]] for _ in range(B)] for _ in range(T)]).astype(np.int32)
+    expected, expected_gradient = explicit_teaching_by_patch(maps, patches, kind)
+    teach = functools.partial(better_teaches_worse, kind=kind, patches=jnp.asarray(patches))
+    loss, gradient = jax.value_and_grad(teach)(jnp.asarray(maps))
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-7)
+    slots = better_teaches_worse(jnp.asarray(maps), kind=kind)
+    assert abs(loss - slots) > 1e-2  # the other reading is another number
+    # The same patches at all timesteps, in another order: the slots do not matter.
+    order = np.stack([[random.permutation(N) for _ in range(B)] for _ in range(T)])
+    moved = np.stack([[maps[t, b][np.ix_(order[t, b], order[t, b])] for b in range(B)] for t in range(T)])
+    again = better_teaches_worse(jnp.asarray(moved), kind=kind, patches=jnp.asarray(order.astype(np.int32)))
+    np.testing.assert_allclose(again, slots, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["norm", "mse"])
+def test_timesteps_without_a_common_patch_teach_nothing(kind):
+    patches = jnp.arange(2 * B * N, dtype=jnp.int32).reshape(2, B, N)
+    teach = functools.partial(better_teaches_worse, kind=kind, patches=patches)
+    loss, gradient = jax.value_and_grad(teach)(jnp.asarray(normal(2, B, N, N)))
+    assert loss == 0 and not np.any(gradient)
+
+
+def test_intra_alignment_takes_the_patches_of_layers_that_have_them():
+    maps = {0: {"time": jnp.asarray(normal(2, B, N, N))}, 2: {"time": jnp.asarray(normal(2, B, N, N, seed=1))}}
+    patches = {2: jnp.arange(2 * B * N, dtype=jnp.int32).reshape(2, B, N)}  # none in common
+    expected = better_teaches_worse(maps[0]["time"], kind="norm") / 2
+    assert intra_alignment(maps, kind="norm", patches=patches) == expected > 0
 
 
 def test_one_map_has_no_teacher():

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import PIL.Image
 import pytest
 
 from stata_jax.sparsity.maps import (
@@ -66,21 +67,9 @@ def test_maps_within_a_layer_are_those_asked_for(over_time, over_heads):
 
 
 def bilinear(image, size):
-    """Resizes a square image at half-pixel centres, clamped at the edges, without smoothing before."""
-    old = len(image)
-    out = np.zeros((size, size))
-    for i, j in np.ndindex(size, size):
-        for row, row_share in corners(i, size, old):
-            for column, column_share in corners(j, size, old):
-                out[i, j] += row_share * column_share * image[row, column]
-    return out
-
-
-def corners(place, size, old):
-    source = (place + 0.5) * old / size - 0.5
-    low = int(np.floor(source))
-    share = source - low
-    return [(min(max(low, 0), old - 1), 1 - share), (min(max(low + 1, 0), old - 1), share)]
+    """Resizes a square image as Pillow does: a triangle as wide as a new pixel, at half-pixel centres."""
+    row = PIL.Image.fromarray(image.astype(np.float32), mode="F")
+    return np.asarray(row.resize((size, size), PIL.Image.Resampling.BILINEAR))
 
 
 def spikes(n, seed):
@@ -91,7 +80,8 @@ def spikes(n, seed):
 @pytest.mark.parametrize("size", [7, 5, 3, 1])
 def test_the_map_of_interpolated_spikes_is_the_interpolated_map(size):
     pair = spikes(7, 0)
-    matched = [match_tokens(jnp.asarray(x), None, tokens=size, match="interpolate") for x in pair]
+    options = dict(tokens=size, match="interpolate", anchor=False)
+    matched = [match_tokens(jnp.asarray(x), None, **options) for x in pair]
     assert matched[0].shape == (T, B, size, D)
     actual = attention_map(*matched, heads=HEADS, scale=SCALE)
     phi = explicit_map(*pair)
@@ -99,17 +89,31 @@ def test_the_map_of_interpolated_spikes_is_the_interpolated_map(size):
         np.testing.assert_allclose(actual[place], bilinear(phi[place], size), rtol=1e-4, atol=1e-5)
 
 
+def test_interpolation_matches_the_anchor_with_the_anchor():
+    """Its row and column are interpolated along the patches alone, and its own entry is as it was."""
+    pair, size = spikes(7, 0), 4
+    options = dict(tokens=size, match="interpolate", anchor=True, heads=HEADS, scale=SCALE)
+    actual, phi = matched_map(*map(jnp.asarray, pair), None, **options), explicit_map(*pair)
+    for place in np.ndindex(T, B, HEADS):
+        np.testing.assert_allclose(actual[place][1:, 1:], bilinear(phi[place][1:, 1:], size - 1), rtol=1e-4, atol=1e-5)
+        for ours, theirs in ((actual[place][0], phi[place][0]), (actual[place][:, 0], phi[place][:, 0])):
+            assert ours[0] == theirs[0]
+            along = bilinear(np.tile(theirs[1:], (6, 1)), size - 1)[0]
+            np.testing.assert_allclose(ours[1:], along, rtol=1e-4, atol=1e-5)
+
+
 def test_interpolation_of_bfloat16_spikes_is_float32():
     q = jnp.asarray(spikes(7, 0)[0])
-    small = match_tokens(q.astype(jnp.bfloat16), None, tokens=3, match="interpolate")
-    np.testing.assert_array_equal(small, match_tokens(q, None, tokens=3, match="interpolate"), strict=True)
+    options = dict(tokens=3, match="interpolate", anchor=True)
+    small = match_tokens(q.astype(jnp.bfloat16), None, **options)
+    np.testing.assert_array_equal(small, match_tokens(q, None, **options), strict=True)
 
 
 def test_interpolation_first_puts_tokens_into_order():
     pair = spikes(N, 0)
     order = np.stack([np.random.RandomState(t).permutation(N) for t in range(T * B)]).reshape(T, B, N)
     shuffled = [np.take_along_axis(x, np.argsort(order, axis=-1)[..., None], axis=2) for x in pair]
-    options = dict(tokens=3, match="interpolate", heads=HEADS, scale=SCALE)
+    options = dict(tokens=3, match="interpolate", anchor=False, heads=HEADS, scale=SCALE)
     expected = matched_map(*map(jnp.asarray, pair), None, **options)
     np.testing.assert_array_equal(matched_map(*map(jnp.asarray, (*shuffled, order)), **options), expected)
     assert np.any(matched_map(*map(jnp.asarray, shuffled), None, **options) != expected)
@@ -129,11 +133,12 @@ def explicit_gather(phi, index):
 
 def test_gather_takes_the_surviving_rows_and_columns():
     (q, k), index = spikes(N, 0), surviving(3)
-    small = matched_map(*map(jnp.asarray, (q, k, index)), tokens=3, match="gather", heads=HEADS, scale=SCALE)
+    options = dict(tokens=3, match="gather", anchor=False, heads=HEADS, scale=SCALE)
+    small = matched_map(*map(jnp.asarray, (q, k, index)), **options)
     np.testing.assert_array_equal(small, explicit_gather(explicit_map(q, k), index))
-    np.testing.assert_array_equal(match_tokens(jnp.asarray(q), None, tokens=N, match="gather"), q)
+    np.testing.assert_array_equal(match_tokens(jnp.asarray(q), None, tokens=N, match="gather", anchor=False), q)
 
 
 def test_unknown_match():
     with pytest.raises(ValueError, match="unknown match 'crop': use one of interpolate, gather"):
-        match_tokens(jnp.zeros((1, 1, 2, 2)), None, tokens=2, match="crop")
+        match_tokens(jnp.zeros((1, 1, 2, 2)), None, tokens=2, match="crop", anchor=False)

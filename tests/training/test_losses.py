@@ -1,5 +1,6 @@
 """Tests of stata_jax.training.losses: the terms of Eq. 12, their weights and their positions."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ def seen():
 
     within = {l: {"time": maps(T, B), "heads": maps(HEADS, B)} for l in (0, 2, 3)}
     students = {pair: maps(T, B, HEADS) for pair in [(0, 2), (0, 3), (2, 3)]}
-    return {"aligned": {"within": within, "students": students, "teachers": {j: maps(T, B, HEADS) for j in (2, 3)}}}
+    teachers = {j: maps(T, B, HEADS) for j in (2, 3)}
+    return {"aligned": {"within": within, "patches": {}, "students": students, "teachers": teachers}}
 
 
 def classes():
@@ -56,6 +58,23 @@ def test_loss_is_the_weighted_sum_of_the_terms(distance):
     assert terms["inter"] == inter_alignment(aligned["students"], aligned["teachers"], kind=distance) > 0
     expected = terms["cross_entropy"] + 0.01 * terms["intra"] + 0.02 * terms["inter"]
     np.testing.assert_allclose(total, expected, rtol=1e-6)
+    np.testing.assert_allclose(terms["alpha_intra"], 0.01 * terms["intra"], rtol=1e-6)
+    np.testing.assert_allclose(terms["beta_inter"], 0.02 * terms["inter"], rtol=1e-6)
+
+
+def test_balance_scales_the_classification_and_the_alignment():
+    total, terms = loss(seen(), balance=jnp.asarray([3.0, 5.0]))
+    assert jax.tree.map(float, terms) == jax.tree.map(float, loss(seen())[1])
+    expected = 3 * terms["cross_entropy"] + 5 * (terms["alpha_intra"] + terms["beta_inter"])
+    np.testing.assert_allclose(total, expected, rtol=1e-6)
+
+
+def test_layers_with_patches_are_compared_by_them():
+    aux = seen()
+    aux["aligned"]["patches"][2] = jnp.arange(T * B * N, dtype=jnp.int32).reshape(T, B, N)  # none in common
+    intra = loss(aux)[1]["intra"]
+    assert intra == intra_alignment(aux["aligned"]["within"], kind="mse", patches=aux["aligned"]["patches"])
+    assert intra < loss(seen())[1]["intra"]
 
 
 def test_a_weight_of_zero_turns_its_term_off():
