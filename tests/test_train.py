@@ -107,11 +107,18 @@ def test_a_run_leaves_its_results(finished):
 
 
 def test_metrics_have_every_loss_and_firing_rate(finished):
+    first = untimed(finished)[0]
+    assert first["step"] == 1 and 1e-5 < first["alignment/gradient_share"] < 1
+    weight = {name: first[f"alignment/{name}"] for name in ("cross_entropy", "alpha_intra", "beta_inter")}
+    assert all(value > 0 for value in weight.values())
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["alignment"]["gradient_share"] == pytest.approx(first["alignment/gradient_share"], rel=1e-5)
     train = [line for line in untimed(finished) if "train/loss" in line]
     assert [line["step"] for line in train] == [2, 4, 6, 8, 10, 12]
     for line in train:
         total = line["train/cross_entropy"] + 0.01 * line["train/intra"] + 0.01 * line["train/inter"]
         assert line["train/loss"] == pytest.approx(total, rel=1e-5)
+        assert line["train/alpha_intra"] == pytest.approx(0.01 * line["train/intra"], rel=1e-5)
         rates = {name: value for name, value in line.items() if name.startswith("train/rates/")}
         assert len(rates) == 4 + 2 * 7
         assert all(0 <= rate <= 1 for rate in rates.values())
