@@ -65,7 +65,7 @@ GRIDS: dict[str, dict[str, object]] = {
         "cells": ["dense", "random", "l1", "ssa", "stata"],
     },
     "table2": {
-        "title": "Accuracy, operations and energy (Table 2 of the paper)",
+        "title": "Accuracy, ACs and energy (Table 2 of the paper)",
         "baseline": "dense",
         "cells": ["dense", "random", "ssa", "stata"],
     },

@@ -1,4 +1,4 @@
-"""Operations and theoretical energy of a run, by layer: `python -m stata_jax.energy --workdir=runs/digits`.
+"""ACs, MACs and theoretical energy of a run, by layer: `python -m stata_jax.energy --workdir=runs/digits`.
 
 With firing rates measured on the test set, of the model as it was trained and of the same weights without pruning.
 """
@@ -34,7 +34,7 @@ def measure(
 
     Returns:
       JSON values: what was measured, and under `models` the counts of the model `as trained` and, if it has an anchor
-      or drops tokens, of the same weights `dense`, without both. Operations are of one image.
+      or drops tokens, of the same weights `dense`, without both. ACs, MACs and energy are of one image, and apart.
 
     Raises:
       ConfigError: If the folder holds no such checkpoint, or the overrides do not fit it.
@@ -86,20 +86,19 @@ def measure(
 
 def _summary(layers: "Sequence[Layer]") -> dict[str, Any]:
     """Layers and totals as JSON values."""
-    from stata_jax.analysis.energy import AC, MAC, energy_mj, total
+    from stata_jax.analysis.energy import totals
 
-    return {
-        "layers": [dataclasses.asdict(layer) | {"operations": layer.operations} for layer in layers],
-        "mac": total(layers, MAC),
-        "ac": total(layers, AC),
-        "energy_mj": energy_mj(layers),
-    }
+    rows = []
+    for layer in layers:
+        of_layer = totals([layer])
+        rows.append(dataclasses.asdict(layer) | {kind: of_layer[kind] for kind in ("ac", "mac")})
+    return {"layers": rows, **totals(layers)}
 
 
 def as_markdown(result: Mapping[str, Any]) -> str:
     """The result as a table, with a line of totals for each way to count."""
     models = result["models"]
-    columns = " | ".join(f"{name}: MACs if dense | input rate | operations" for name in models)
+    columns = " | ".join(f"{name}: MACs if dense | input rate | ACs or MACs" for name in models)
     lines = [
         f"{result['name']}: {result['family']}, T {result['timesteps']}, keep rate {result['keep_rate']:g}, step "
         f"{result['step']}; one image, mean of {result['images']} test images",
@@ -108,7 +107,9 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         f"|---|---|{'---|' * 3 * len(models)}",
     ]
     for rows in zip(*(count["layers"] for count in models.values()), strict=True):
-        cells = [f"{row['macs'] / 1e6:.4f} M | {row['rate']:.4f} | {row['operations'] / 1e6:.4f} M" for row in rows]
+        cells = [
+            f"{row['macs'] / 1e6:.4f} M | {row['rate']:.4f} | {(row['ac'] + row['mac']) / 1e6:.4f} M" for row in rows
+        ]
         lines.append(f"| {rows[0]['name']} | {rows[0]['kind']} | {' | '.join(cells)} |")
     lines += ["", f"total: {_totals(models)}"]
     for way in next(iter(models.values()))["alternatives"]:
@@ -121,14 +122,15 @@ def as_markdown(result: Mapping[str, Any]) -> str:
 def _totals(counts: Mapping[str, Mapping[str, Any]]) -> str:
     """The totals of one way to count: of each model, and how the first compares with the second."""
     parts = [
-        f"{name} {count['mac'] / 1e6:.4f} M MAC + {count['ac'] / 1e6:.4f} M AC = {count['energy_mj']:.4g} mJ"
+        f"{name} {count['ac'] / 1e6:.4f} M AC, {count['mac'] / 1e6:.4f} M MAC, {count['energy_mj']:.4g} mJ"
         for name, count in counts.items()
     ]
     if "dense" in counts:
         ours, dense = counts["as trained"], counts["dense"]
-        operations = (ours["mac"] + ours["ac"]) / (dense["mac"] + dense["ac"])
-        energy = ours["energy_mj"] / dense["energy_mj"]
-        parts.append(f"{100 * operations:.1f} % of the operations, {100 * energy:.1f} % of the energy")
+        units = {"ac": "ACs", "mac": "MACs", "energy_mj": "energy"}
+        # A network that never fires has no ACs to compare with.
+        shares = [f"{100 * ours[key] / dense[key]:.1f} % of the {unit}" for key, unit in units.items() if dense[key]]
+        parts.append(", ".join(shares))
     return "; ".join(parts)
 
 
@@ -138,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _energy(argv: Sequence[str]) -> None:
-    description = "Count the operations and the theoretical energy of a run, with measured firing rates."
+    description = "Count the ACs, the MACs and the theoretical energy of a run, with measured firing rates."
     parser = cli.Parser(prog="python -m stata_jax.energy", description=description)
     parser.add_argument("--workdir", metavar="DIR", help="the folder of the run (needed)")
     parser.add_argument("--step", metavar="N", type=int, help="which checkpoint (default: the newest)")

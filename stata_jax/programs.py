@@ -16,7 +16,7 @@ def prepare(settings: ConfigDict, mode: str) -> tuple[Callable[[], Any], dict[st
 
     Returns:
       A call that runs it once, and what is known of it: `compile_s`, the compiler's account of all devices together
-      and, of inference, the theoretical energy of one image in mJ, `energy_mj`, with fresh weights.
+      and, of inference, what one image needs with fresh weights: `ac`, `mac`, and the energy in mJ, `energy_mj`.
 
     Raises:
       ConfigError: If the batch does not divide over the devices.
@@ -25,7 +25,7 @@ def prepare(settings: ConfigDict, mode: str) -> tuple[Callable[[], Any], dict[st
         step = training_step(settings)
         return step.run, step.facts
     from stata_jax import build
-    from stata_jax.analysis.energy import energy_mj, model_operations
+    from stata_jax.analysis.energy import model_operations, totals
     from stata_jax.training import parallel
     from stata_jax.training.state import time_major, weights
 
@@ -39,7 +39,7 @@ def prepare(settings: ConfigDict, mode: str) -> tuple[Callable[[], Any], dict[st
 
     infer, facts = _compiled(parallel.on_all_devices(logits), variables, batch, key)
     # The weights are fresh, and by the running statistics of a fresh network some layers would be silent.
-    facts["energy_mj"] = energy_mj(model_operations(model, weights(state), time_major(images), train=True))
+    facts |= totals(model_operations(model, weights(state), time_major(images), train=True))
     return lambda: infer(variables, batch, key), facts
 
 

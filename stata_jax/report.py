@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from stata_jax import build
+from stata_jax.analysis.energy import AC, MAC, kind_of
 from stata_jax.analysis.operations import count_macs, tokens_per_block
 from stata_jax.analysis.pictures import draw_tokens
 from stata_jax.analysis.sheets import frame_pictures, still_pictures
@@ -34,26 +35,28 @@ def _tokens(settings: ConfigDict) -> tuple[tuple[int, int], ...]:
     )
 
 
-def _macs(settings: ConfigDict, *, dense: bool) -> int:
-    """Multiply-accumulates of one image over all timesteps; `dense` counts the model without anchor and pruning."""
+def _macs(settings: ConfigDict, kind: str, *, dense: bool) -> int:
+    """Multiply-accumulates of one image over all timesteps in layers of one kind, `AC` or `MAC`.
+
+    `dense` counts the model without anchor and pruning.
+    """
     model = settings.model
-    return sum(
-        count_macs(
-            family=model.family,
-            image_size=settings.data.image_size,
-            channels=settings.data.channels,
-            timesteps=model.timesteps,
-            dim=model.dim,
-            depth=model.depth,
-            heads=model.heads,
-            mlp_ratio=model.mlp_ratio,
-            pooling=model.pooling,
-            num_classes=settings.data.num_classes,
-            keep_rate=1.0 if dense else settings.sparsity.keep_rate,
-            prune_at=() if dense else build.placement(settings)[0],
-            anchor=settings.sparsity.anchor and not dense,
-        ).values()
+    macs = count_macs(
+        family=model.family,
+        image_size=settings.data.image_size,
+        channels=settings.data.channels,
+        timesteps=model.timesteps,
+        dim=model.dim,
+        depth=model.depth,
+        heads=model.heads,
+        mlp_ratio=model.mlp_ratio,
+        pooling=model.pooling,
+        num_classes=settings.data.num_classes,
+        keep_rate=1.0 if dense else settings.sparsity.keep_rate,
+        prune_at=() if dense else build.placement(settings)[0],
+        anchor=settings.sparsity.anchor and not dense,
     )
+    return sum(count for name, count in macs.items() if kind_of(name, family=model.family) == kind)
 
 
 def describe(settings: ConfigDict, source: Source, *, parameters: int) -> None:
@@ -86,12 +89,12 @@ def summarise(
       parameters: Number of trained parameters.
 
     Returns:
-      JSON values; times in seconds, memory in bytes, operations in multiply-accumulates per image. `coverage` is None
-      where nobody knows where the digit is or no token is dropped, `alignment` where no maps are aligned, see
-      `weigh_alignment`.
+      JSON values; times in seconds, memory in bytes. `spike_macs` are the multiply-accumulates of an image where spikes
+      come in, which are as many ACs if all neurons fire; `real_macs` are its MACs. `coverage` is None where nobody
+      knows where the digit is or no token is dropped, `alignment` where no maps are aligned, see `weigh_alignment`.
     """
     tokens = _tokens(settings)
-    dense, kept = _macs(settings, dense=True), _macs(settings, dense=False)
+    dense, kept = _macs(settings, AC, dense=True), _macs(settings, AC, dense=False)
     return {
         "name": settings.name,
         "top1": accuracy["top1"],
@@ -108,9 +111,10 @@ def summarise(
         "step_s": record.get("step_s"),
         "compile_s": record["compile"].get("compile_s"),
         "peak_bytes": record["compile"].get("peak_bytes"),
-        "macs_dense": dense,
-        "macs": kept,
-        "macs_ratio": kept / dense,
+        "spike_macs_dense": dense,
+        "spike_macs": kept,
+        "spike_macs_ratio": kept / dense,
+        "real_macs": _macs(settings, MAC, dense=False),
         "devices": device_names(),
         "jax": jax.__version__,
     }
@@ -151,6 +155,6 @@ def last_words(summary: dict[str, Any], workdir: pathlib.Path) -> str:
     return (
         f"test top-1 {100 * summary['top1']:.2f} %, top-5 {100 * summary['top5']:.2f} % "
         f"({summary['test_images']} images){step}, "
-        f"{100 * summary['macs_ratio']:.0f} % of the dense multiply-accumulates\n"
+        f"{100 * summary['spike_macs_ratio']:.0f} % of the dense model's products with spikes\n"
         f"results in {workdir}: summary.json, metrics.jsonl, {picture}checkpoints, TensorBoard events"
     )

@@ -63,8 +63,9 @@ def _notes(rows: Sequence[Mapping[str, Any]], costs: Mapping[str, Any] | None) -
         )
     if any(row["energy_mj"] is not None for row in rows):
         notes.append(
-            "Operations and energy: of one image, with firing rates measured on test images, at 45 nm; firing after "
-            "attention: how often the neurons do that follow the attention of the pruning block."
+            "ACs, MACs and energy: of one image, with firing rates measured on test images, 0.9 pJ an AC and 4.6 pJ a "
+            "MAC at 45 nm; firing after attention: how often the neurons do that follow the attention of the pruning "
+            "block."
         )
     if costs:
         notes.append(

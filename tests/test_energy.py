@@ -77,9 +77,16 @@ def test_a_run_is_measured_as_trained_and_dense(folder, tmp_path, capsys):
 
     lines = table.splitlines()
     assert sum(line.startswith("| ") for line in lines) == 1 + 5 + 2 * 8 + 1
-    share = 100 * trained["energy_mj"] / dense["energy_mj"]
     totals = next(line for line in lines if line.startswith("total: "))
-    assert f"= {trained['energy_mj']:.4g} mJ" in totals and f"{share:.1f} % of the energy" in totals
+    assert f"{trained['ac'] / 1e6:.4f} M AC, {trained['mac'] / 1e6:.4f} M MAC, {trained['energy_mj']:.4g} mJ" in totals
+    acs, energies = (
+        [sum(row["rate"] * row["macs"] for row in rows[i].values() if row["kind"] == "AC") for i in (0, 1)],
+        [model["energy_mj"] for model in (trained, dense)],
+    )
+    assert totals.endswith(
+        f"{100 * acs[0] / acs[1]:.1f} % of the ACs, 100.0 % of the MACs, "
+        f"{100 * energies[0] / energies[1]:.1f} % of the energy"
+    )
     assert [line.split(":")[0] for line in lines[-3:]] == list(energy._ALTERNATIVES)
 
 
@@ -108,19 +115,30 @@ def test_a_recordings_first_convolution_counts_at_every_timestep(tmp_path):
 
 
 def test_a_row_is_printed_for_a_dense_model_alone():
-    layer = {"name": "head", "macs": 10_000, "rate": 0.25, "kind": "AC", "operations": 2500.0}
+    layer = {"name": "head", "macs": 10_000, "rate": 0.25, "kind": "AC", "ac": 2500.0, "mac": 0.0}
     count = {"layers": [layer], "mac": 0.0, "ac": 2500.0, "energy_mj": 2.25e-6}
     counts = count | {"alternatives": dict.fromkeys(energy._ALTERNATIVES, count)}
     facts = dict(name="x", family="sdt", timesteps=2, keep_rate=1.0, step=3, images=5)
     assert energy.as_markdown(facts | {"models": {"as trained": counts}}).splitlines() == [
         "x: sdt, T 2, keep rate 1, step 3; one image, mean of 5 test images",
         "",
-        "| layer | kind | as trained: MACs if dense | input rate | operations |",
+        "| layer | kind | as trained: MACs if dense | input rate | ACs or MACs |",
         "|---|---|---|---|---|",
         "| head | AC | 0.0100 M | 0.2500 | 0.0025 M |",
         "",
-        "total: as trained 0.0000 M MAC + 0.0025 M AC = 2.25e-06 mJ",
+        "total: as trained 0.0025 M AC, 0.0000 M MAC, 2.25e-06 mJ",
     ]
+
+
+def test_a_silent_network_has_no_share():
+    """Two models without a single AC, whose ratio is nothing."""
+    count = {"layers": [], "ac": 0.0, "mac": 1e6, "energy_mj": 4.6e-3, "alternatives": {}}
+    facts = dict(name="x", family="sdt", timesteps=2, keep_rate=0.2, step=3, images=5)
+    text = energy.as_markdown(facts | {"models": {"as trained": count, "dense": count}})
+    assert text.splitlines()[-1] == (
+        "total: as trained 0.0000 M AC, 1.0000 M MAC, 0.0046 mJ; dense 0.0000 M AC, 1.0000 M MAC, 0.0046 mJ; "
+        "100.0 % of the MACs, 100.0 % of the energy"
+    )
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def ran(monkeypatch):
                 continue
             cell, _, seed = task.name.removeprefix("accuracy of ").partition("/seed")
             accuracy = {"top1": top1.get(cell, 0.5) + 0.01 * int(seed), "top5": 1.0}
-            costs = {"step_s": 0.1, "peak_bytes": 1e6, "macs": 7, "jax": "0.0", "devices": "1 x cpu"}
+            costs = {"step_s": 0.1, "peak_bytes": 1e6, "spike_macs": 7, "jax": "0.0", "devices": "1 x cpu"}
             write_json(task.result, accuracy | costs)
             describe(task)
         return []

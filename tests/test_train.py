@@ -82,7 +82,10 @@ def test_a_run_leaves_its_results(finished):
     assert 0 <= summary["top1"] <= summary["top5"] <= 1
     assert summary["tokens_attention"] == [65, 14]
     assert summary["tokens_mlp"] == [14, 4]
-    assert summary["macs"] < summary["macs_dense"]
+    # With spikes as input; the first convolution at two timesteps and the head take real numbers, kept tokens or not.
+    assert summary["real_macs"] == 2 * 9 * 2 * 32 * 32 + 16 * 10
+    assert summary["spike_macs"] < summary["spike_macs_dense"]
+    assert summary["spike_macs_ratio"] == summary["spike_macs"] / summary["spike_macs_dense"]
     assert summary["step_s"] > 0
     assert summary["peak_bytes"] > 4 * summary["parameters"]
     last = untimed(finished)[-1]

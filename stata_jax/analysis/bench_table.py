@@ -46,7 +46,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     for row in [row for row in result["rows"] if "peer" in row][:1]:  # all peers run on the same packages
         versions += [f"torch {row['torch']}", f"spikingjelly {row['spikingjelly']}", f"{row['threads']} torch threads"]
     columns = ["", "keep rate", "step", "images/s", "speed-up", "compile", "FLOPs", "temporary memory", "all memory"]
-    columns += ["share", "energy an image", *(f"x {peer}" for peer in peers)]
+    columns += ["share", "ACs an image", "MACs", "energy", *(f"x {peer}" for peer in peers)]
     lines = [
         f"{result['model']}, batch {result['batch_size']}, {result['image_size']}x{result['image_size']}, "
         f"T {result['timesteps']}, {result['dtype']}; {result['device']}, {', '.join(versions)}, "
@@ -67,6 +67,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
             "?" if row["temp_bytes"] is None else f"{row['temp_bytes'] / 1e6:.0f} MB",
             "?" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e6:.0f} MB",
             "?" if row["memory_share"] is None else f"{100 * row['memory_share']:.0f} %",
+            *(f"{row[kind] / 1e6:.1f} M" if kind in row else "" for kind in ("ac", "mac")),
             f"{row['energy_mj']:.3g} mJ" if "energy_mj" in row else "",
             *(f"x{row['x_peer'][peer]:.2f}" for peer in peers),
         ]

@@ -1,7 +1,7 @@
 """Synaptic operations and theoretical energy of a model, layer by layer, from measured firing rates.
 
 A product of spikes with weights only adds up the weights where spikes are: an accumulate (AC) for each. A product of
-real numbers needs a multiply-accumulate (MAC) for each weight.
+real numbers needs a multiply-accumulate (MAC) for each weight. The OPs of published tables are the ACs alone.
 """
 
 import dataclasses
@@ -37,8 +37,25 @@ class Layer:
 
     @property
     def operations(self) -> float:
-        """What is really done: `rate * macs`."""
+        """What is really done, operations of the layer's kind: `rate * macs`."""
         return self.rate * self.macs
+
+
+def kind_of(name: str, *, family: str, sums_as_macs: bool = False) -> str:
+    """Which kind of operation a layer needs, by what comes in.
+
+    Args:
+      name: As `count_macs` names it.
+      family: `spikformer`, `spikingformer` or `sdt`.
+      sums_as_macs: See `layer_operations`.
+
+    Returns:
+      `MAC` for the first convolution, and for a head that takes a mean of tokens, which the Spike-driven Transformer's
+      does not; `AC` for the others.
+    """
+    head = name == "head" and family != "sdt"
+    sums = sums_as_macs and family == "spikformer" and name.endswith(("/q", "/k", "/v", "/up"))
+    return MAC if name == "stem/conv0" or head or sums else AC
 
 
 def layer_operations(
@@ -96,10 +113,8 @@ def layer_operations(
     layers = []
     for name, count in macs.items():
         block, _, part = name.partition("/attention/")
-        if name == "stem/conv0":
-            layers.append(Layer(name, count // timesteps if once else count, 1.0, MAC))
-        elif name == "head" and family != "sdt":
-            layers.append(Layer(name, count, 1.0, MAC))
+        if kind_of(name, family=family, sums_as_macs=sums_as_macs) == MAC:
+            layers.append(Layer(name, count // timesteps if once and name == "stem/conv0" else count, 1.0, MAC))
         elif part in ("map", "value"):
             q, k, v = (rate_of(f"{block}/spikes/{spikes}") for spikes in "qkv")
             tokens = macs[f"{block}/attention/q"] // (timesteps * dim**2)
@@ -108,8 +123,6 @@ def layer_operations(
             map_first = cheaper and family != "sdt" and tokens <= width
             first, second = (min(q, k), v) if map_first else (min(k, v), q)
             layers.append(Layer(name, count, first if part == "map" else second, AC))
-        elif sums_as_macs and family == "spikformer" and name.endswith(("/q", "/k", "/v", "/up")):
-            layers.append(Layer(name, count, 1.0, MAC))
         else:
             layers.append(Layer(name, count, rate_of(name), AC))
     return layers
@@ -132,6 +145,11 @@ def energy_mj(layers: Sequence[Layer]) -> float:
     Source: Horowitz, ISSCC 2014, for the energy of an operation; Spikingformer (Zhou et al., 2023).
     """
     return sum(picojoules * total(layers, kind) for kind, picojoules in _PICOJOULES.items()) * 1e-9
+
+
+def totals(layers: Sequence[Layer]) -> dict[str, float]:
+    """What all layers of one image need: `ac`, `mac` and `energy_mj`, which are never added up."""
+    return {"ac": total(layers, AC), "mac": total(layers, MAC), "energy_mj": energy_mj(layers)}
 
 
 def model_sizes(model: SpikingTransformer, image_shape: Sequence[int]) -> dict[str, Any]:

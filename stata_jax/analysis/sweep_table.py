@@ -14,7 +14,8 @@ from stata_jax.analysis.statistics import mean_interval, paired_difference, samp
 Row = dict[str, Any]
 _SHARES = {"kept_on_digit": "kept on digit", "digit_kept": "digit kept"}  # of `sparsity.coverage`
 _ATTENDED = "/attention/projection"  # the layer that takes the spikes of the neurons after attention
-DENSE = "dense"  # what operations, energy and time are compared with, where a table has it
+_COUNTS = ("ac", "mac", "energy_mj")  # of one image; published OPs are the ACs alone
+DENSE = "dense"  # what ACs, energy and time are compared with, where a table has it
 
 
 def collect(workdir: pathlib.Path) -> list[Row]:
@@ -25,8 +26,8 @@ def collect(workdir: pathlib.Path) -> list[Row]:
 
     Returns:
       A row for each run, and for each evaluation of its weights with other values, sorted by cell and seed. Shares are
-      from 0 to 1, as are the firing rates of each layer's input; times in seconds, memory in bytes, energy in mJ and
-      operations of one image; None is unknown.
+      from 0 to 1, as are the firing rates of each layer's input; times in seconds, memory in bytes; ACs, MACs and
+      energy in mJ of one image; None is unknown.
     """
     rows = []
     for path in workdir.glob("*/seed*/summary.json"):
@@ -34,7 +35,7 @@ def collect(workdir: pathlib.Path) -> list[Row]:
         if not seed.isdigit():
             continue
         summary = json.loads(path.read_text())
-        cost = {key: summary.get(key) for key in ("step_s", "peak_bytes", "macs")}
+        cost = {key: summary.get(key) for key in ("step_s", "peak_bytes", "spike_macs")}
         facts = {"chance": summary.get("coverage_chance"), "device": summary["devices"], "jax": summary["jax"]}
         key = {"cell": folder.parent.name, "seed": int(seed)}
         rows.append(key | _accuracy(summary) | _energy(folder / "energy.json") | cost | facts)
@@ -58,10 +59,10 @@ def _accuracy(result: Mapping[str, Any]) -> Row:
 
 def _energy(path: pathlib.Path) -> Row:
     if not path.exists():
-        return {"energy_mj": None, "operations": None, "rates": {}}
+        return {**dict.fromkeys(_COUNTS), "rates": {}}
     counts = json.loads(path.read_text())["models"]["as trained"]
     rates = {layer["name"]: layer["rate"] for layer in counts["layers"]}
-    return {"energy_mj": counts["energy_mj"], "operations": counts["mac"] + counts["ac"], "rates": rates}
+    return {**{key: counts[key] for key in _COUNTS}, "rates": rates}
 
 
 def summarise(
@@ -82,7 +83,7 @@ def summarise(
       costs: `step_s` and `peak_bytes` by cell, measured in turns; without them the medians of the runs stand in.
 
     Returns:
-      A row for each cell; `ratios` compares operations, energy and step time with the cell `dense`, or with the
+      A row for each cell; `ratios` compares ACs, energy and step time with the cell `dense`, or with the
       baseline where there is none.
     """
     of = {cell: {row["seed"]: row for row in rows if row["cell"] == cell and row["seed"] in seeds} for cell in cells}
@@ -105,8 +106,7 @@ def summarise(
                 "difference": difference,
                 **{name: _by_block([row[name] for row in runs]) for name in _SHARES},
                 "attended": _by_block([_attended(row["rates"]) for row in runs]),
-                "operations": _mean(runs, "operations"),
-                "energy_mj": _mean(runs, "energy_mj"),
+                **{key: _mean(runs, key) for key in _COUNTS},
                 "step_s": cost.get("step_s"),
                 "peak_bytes": cost.get("peak_bytes"),
             }
@@ -115,7 +115,7 @@ def summarise(
     for row in table:
         row["ratios"] = {
             key: row[key] / reference[key] if row[key] and reference.get(key) else None
-            for key in ("operations", "energy_mj", "step_s")
+            for key in ("ac", "energy_mj", "step_s")
         }
     return table
 
@@ -180,8 +180,9 @@ def as_markdown(table: Sequence[Row], *, baseline: str, seeds: Sequence[int]) ->
             (f"firing after attention, {block}", [_percent(row["attended"].get(block), ".2f") for row in table])
             for block in blocks
         ),
-        ("operations", [_scaled(row["operations"], 1e-6, "M", ".2f") for row in table]),
-        (f"of `{against}`", [_percent(row["ratios"]["operations"]) for row in table]),
+        ("ACs", [_scaled(row["ac"], 1e-6, "M", ".2f") for row in table]),
+        (f"of `{against}`", [_percent(row["ratios"]["ac"]) for row in table]),
+        ("MACs", [_scaled(row["mac"], 1e-6, "M", ".2f") for row in table]),
         ("energy", [_scaled(row["energy_mj"], *energy_unit(table), ".3g") for row in table]),
         (f"of `{against}`", [_percent(row["ratios"]["energy_mj"]) for row in table]),
         ("training step", [_scaled(row["step_s"], 1e3, "ms", ".4g") for row in table]),
@@ -233,7 +234,7 @@ def runs_csv(rows: Sequence[Row]) -> str:
     for row in rows:
         covered = {column: row["over_time"].get(column) for column in columns}
         keys = ("cell", "seed", "top1", "top5")
-        costs = ("energy_mj", "operations", "step_s", "peak_bytes", "macs", "device", "jax")
+        costs = (*_COUNTS, "step_s", "peak_bytes", "spike_macs", "device", "jax")
         rates = {f"rate {layer}": row["rates"].get(layer) for layer in layers}
         flat.append({key: row[key] for key in keys} | covered | {key: row[key] for key in costs} | rates)
     return _csv(flat)
@@ -252,7 +253,7 @@ def table_csv(table: Sequence[Row]) -> str:
             | dict(zip(("difference", "difference_low", "difference_high"), ends, strict=True))
             | {f"{name}_{block}": row[name].get(block) for block in blocks for name in _SHARES}
             | {f"firing_after_attention_{block}": row["attended"].get(block) for block in blocks}
-            | {key: row[key] for key in ("operations", "energy_mj", "step_s", "peak_bytes")}
+            | {key: row[key] for key in (*_COUNTS, "step_s", "peak_bytes")}
             | {f"{key}_ratio": value for key, value in row["ratios"].items()}
         )
     return _csv(flat)

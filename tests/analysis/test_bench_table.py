@@ -6,7 +6,7 @@ from stata_jax.analysis.profiling import Timing
 FACTS = {
     "1": {"mode": "train", "keep_rate": 1.0, "compile_s": 1.0, "flops": int(4e9), "temp_bytes": 1, "peak_bytes": 200},
     "0.2": {"mode": "train", "keep_rate": 0.2, "compile_s": 1.0, "flops": None, "temp_bytes": None, "peak_bytes": 50}
-    | {"energy_mj": 1.234},
+    | {"ac": 1.25e9, "mac": 2e6, "energy_mj": 1.234},
     "other": {
         "mode": "train",
         "peer": "other",
@@ -52,9 +52,11 @@ def test_table_names_the_peer_and_its_versions():
     lines = as_markdown(result).splitlines()
     assert "jax 0.10, torch 2.6, spikingjelly 2.0, 2 torch threads" in lines[0]
     assert lines[0].endswith("median of 2 calls")
-    assert lines[2].startswith("| | keep rate | step |") and lines[2].endswith("| share | energy an image | x other |")
-    assert {line.count("|") for line in lines[2:]} == {13}
+    assert lines[2].startswith("| | keep rate | step |") and lines[2].endswith(
+        "| share | ACs an image | MACs | energy | x other |"
+    )
+    assert {line.count("|") for line in lines[2:]} == {15}
     assert lines[5].startswith("| train | 0.2 | 200 ± 0 ms | 40.0 | x2.00 |") and lines[5].endswith(
-        "| 1.23 mJ | x3.00 |"
+        "| 1250.0 M | 2.0 M | 1.23 mJ | x3.00 |"
     )
     assert lines[6].startswith("| train | other | 600 ± 0 ms | 13.3 | x0.67 |  | ? | ? |")

@@ -6,7 +6,18 @@ import jax
 import numpy as np
 import pytest
 
-from stata_jax.analysis.energy import AC, MAC, Layer, energy_mj, layer_operations, model_operations, model_sizes, total
+from stata_jax.analysis.energy import (
+    AC,
+    MAC,
+    Layer,
+    energy_mj,
+    layer_operations,
+    model_operations,
+    model_sizes,
+    total,
+    totals,
+)
+from stata_jax.analysis.operations import count_macs
 from stata_jax.analysis.purity import matrix_products
 from stata_jax.analysis.rates import mean_rates
 from stata_jax.models.registry import FAMILIES, create_model
@@ -123,6 +134,14 @@ def test_published_figures(name, gmac, gac, millijoules):
     assert energy_mj([Layer("all", int(mac), 1.0, MAC), Layer("all", int(gac * 1e9), 1.0, AC)]) == pytest.approx(
         millijoules, abs=0.005
     )
+
+
+def test_published_operations_are_acs_alone():
+    """The dense row of the paper's Table 2, 22.09 G and 21.48 mJ: the energy leaves no room for MACs among them."""
+    first = count_macs(**model_sizes(create_model("spikformer_8_512"), (224, 224, 3)))["stem/conv0"]
+    assert first == pytest.approx(0.3468e9, abs=5e4)
+    counts = totals([Layer("spikes", int(22.09e9), 1.0, AC), Layer("images", first, 1.0, MAC)])
+    assert counts == {"ac": 22.09e9, "mac": first, "energy_mj": pytest.approx(21.48, abs=0.005)}
 
 
 SIZE = dict(num_classes=5, timesteps=2, dim=16, depth=2, heads=2, attention_scale=2.0)

@@ -11,7 +11,7 @@ from stata_jax.analysis.sweep_plot import costs_figure, draw, over_figure
 
 def row_of(cell, top1, *, half=0.01, step_s=0.1, energy=1e-3, ratio=None, memory=None):
     interval = Interval(top1, None, None, 1) if half is None else Interval(top1, top1 - half, top1 + half, 3)
-    ratios = {"operations": 1.0, "energy_mj": 1.0, "step_s": ratio}
+    ratios = {"ac": 1.0, "energy_mj": 1.0, "step_s": ratio}
     return {
         "cell": cell,
         "top1": interval,
