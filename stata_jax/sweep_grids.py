@@ -1,6 +1,9 @@
 """Which runs a sweep has: the cells of a grid, each a config, and what a user would type to train them."""
 
 import dataclasses
+import hashlib
+import itertools
+import re
 import runpy
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +15,7 @@ from stata_jax.configs import FOLDER
 
 _STATA = {"sparsity.anchor": True, "sparsity.metric": "anchor", "sparsity.timestep_wise": True}  # what no cell restores
 _FILE = FOLDER / "grids.py"
+_LONGEST = 150  # bytes of a file's name, which other words are added to; file systems take 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +61,8 @@ def find(text: str, base: ConfigDict, *, baseline: str | None = None) -> Grid:
     """The grid that a user asks for.
 
     Args:
-      text: A name of `configs/grids.py`, or `KEY=VALUE,VALUE,...`, a cell for each value, the first the baseline. With
-        a semicolon in it, semicolons separate the values: `sparsity.prune_at=0;0,1`.
+      text: A name of `configs/grids.py`, or `KEY=VALUE,VALUE,...`, a cell for each value, the first the baseline.
+        Tuples have parentheses, `sparsity.prune_at=(0,),(0,1),None`, or semicolons between them, `0;0,1`.
       base: The config that the cells change.
       baseline: Another baseline than the grid's.
 
@@ -66,7 +70,7 @@ def find(text: str, base: ConfigDict, *, baseline: str | None = None) -> Grid:
       The grid. A cell of the same config as one before it is left out, which then is the baseline if that cell was.
 
     Raises:
-      ConfigError: There is no such grid or key, or a cell's config is impossible.
+      ConfigError: There is no such grid or key, a cell's config is impossible, or two cells would share a folder.
     """
     key, equals, values = text.partition("=")
     grid = _ad_hoc(key, values, base) if equals else _named(text, base)
@@ -83,6 +87,8 @@ def find(text: str, base: ConfigDict, *, baseline: str | None = None) -> Grid:
         else:
             print(f"{cell.name} is {same} with this config: left out", file=sys.stderr)
     chosen = baseline or grid.baseline
+    if equals and chosen.startswith(f"{key}="):  # as it was typed
+        chosen = _cell(key, chosen.removeprefix(f"{key}="), base).name
     chosen = kept_as.get(chosen, chosen)
     if chosen not in cells:
         raise config.ConfigError(f"--baseline is {chosen!r}, but it must be one of {', '.join(cells)}")
@@ -110,16 +116,53 @@ def _named(name: str, base: ConfigDict) -> Grid:
 
 
 def _ad_hoc(key: str, values: str, base: ConfigDict) -> Grid:
-    cells = {}
-    for value in values.split(";" if ";" in values else ","):
-        text = f"{key}={value.strip()}"
-        name = text.replace("/", "_")  # of a folder right below the sweep's
-        cells[name] = Cell(name, config.parse_overrides(base, [f"--config.{text}"]))
+    cells: dict[str, Cell] = {}
+    folders: dict[str, Cell] = {}  # some file systems take a and A for the same name
+    for value in _split(values):
+        cell = _cell(key, value, base)
+        other = folders.setdefault(cell.name.casefold(), cell)
+        if other.overrides != cell.overrides:
+            raise config.ConfigError(
+                f"--grid: {key} of {other.overrides[key]!r} and of {cell.overrides[key]!r} would share the folder "
+                f"{cell.name}: give them sweeps of their own"
+            )
+        cells[other.name] = other
     if key == "seed":
         raise config.ConfigError("--grid is over the seed: --seeds names them")
     numeric = all(type(value) in (int, float) for cell in cells.values() for value in cell.overrides.values())
-    name = f"{key}={values}".replace("/", "_").replace(" ", "")
+    name = _file_name(f"{key}={values}".replace(" ", ""))
     return Grid(name, key, next(iter(cells)), cells, key if numeric else None)
+
+
+def _cell(key: str, value: str, base: ConfigDict) -> Cell:
+    """The cell of one value; its name is the same however a tuple is written."""
+    overrides = config.parse_overrides(base, [f"--config.{key}={value.strip()}"])
+    parsed = overrides[key]
+    return Cell(_file_name(f"{key}={_text(parsed) if isinstance(parsed, tuple) else value.strip()}"), overrides)
+
+
+def _split(values: str) -> list[str]:
+    """Splits at semicolons if there are any, else at commas; those within parentheses or brackets separate nothing."""
+    separator = ";" if ";" in values else ","
+    steps = [{"(": 1, "[": 1, ")": -1, "]": -1}.get(letter, 0) for letter in values]
+    depths = list(itertools.accumulate(steps, initial=0))
+    if min(depths) < 0 or depths[-1]:  # they are no pairs, as in the name of a folder
+        return values.split(separator)
+    ends = [place for place, letter in enumerate(values) if letter == separator and not depths[place]]
+    return [values[begin + 1 : end] for begin, end in itertools.pairwise([-1, *ends, len(values)])]
+
+
+def _file_name(text: str) -> str:
+    """A text as the name of a file or folder right below the sweep's, possible on all systems."""
+    name = re.sub(r"[^\w.,;=()+ -]", "_", text)
+    name = re.sub(r"[. ]$", "_", name)  # which Windows drops
+    if len(name.encode()) <= _LONGEST:
+        return name
+    return (
+        name.encode()[: _LONGEST - 9].decode(errors="ignore")
+        + "_"
+        + hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
+    )
 
 
 def flags(overrides: Mapping[str, object]) -> list[str]:

@@ -4,6 +4,8 @@ import pathlib
 import runpy
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stata_jax import config, sweep_grids
 
@@ -83,6 +85,79 @@ def test_a_grid_of_ones_own():
     assert grid.trained[0].overrides == {"data.data_dir": "a/b"}
 
 
+PRUNE_AT = "sparsity.prune_at"
+
+
+@pytest.mark.parametrize(
+    ("values", "tuples", "names"),
+    [
+        ("(0,),(0,1)", [(0,), (0, 1)], ["0", "0,1"]),
+        ("(0),(0, 1)", [(0,), (0, 1)], ["0", "0,1"]),
+        ("[0],[0,1]", [(0,), (0, 1)], ["0", "0,1"]),
+        ("(0,);(0,1)", [(0,), (0, 1)], ["0", "0,1"]),
+        ("0;0,1", [(0,), (0, 1)], ["0", "0,1"]),
+        ("0,1", [(0,), (1,)], ["0", "1"]),
+        ("(0,),(1,)", [(0,), (1,)], ["0", "1"]),
+        ("(0,1)", [(0, 1)], ["0,1"]),
+        ("(1,),None", [(1,), None], ["1", "None"]),
+        ("(), (1,)", [(), (1,)], ["()", "1"]),
+    ],
+)
+def test_grids_over_tuples(values, tuples, names):
+    """Ways to write a cell; the same tuple has the same name in all of them."""
+    grid = sweep_grids.find(f"{PRUNE_AT}={values}", DIGITS)
+    assert [cell.overrides for cell in grid.trained] == [{PRUNE_AT: value} for value in tuples]
+    assert list(grid.cells) == [f"{PRUNE_AT}={name}" for name in names]
+    assert (grid.title, grid.baseline, grid.over) == (PRUNE_AT, f"{PRUNE_AT}={names[0]}", None)
+
+
+def test_a_baseline_is_named_as_it_was_typed():
+    for text in ("(0,1)", "(0, 1)", "0,1"):
+        grid = sweep_grids.find(f"{PRUNE_AT}=(0,),(0,1)", DIGITS, baseline=f"{PRUNE_AT}={text}")
+        assert grid.baseline == f"{PRUNE_AT}=0,1"
+
+
+def test_cells_of_tuples_of_reals():
+    grid = sweep_grids.find("data.mean=(0.5,),(0.25,)", config.apply_overrides(DIGITS, {"data.std": (0.5,)}))
+    assert [cell.overrides["data.mean"] for cell in grid.trained] == [(0.5,), (0.25,)]
+
+
+def test_names_are_possible_on_all_systems(tmp_path):
+    values = r'C:\Users\me, a|b?*"<>, .., ~/data., (1),' + "x" * 300 + "," + "ä" * 300
+    grid = sweep_grids.find(f"data.data_dir={values}", DIGITS)
+    assert len(grid.cells) == 7
+    assert grid.trained[0].name == "data.data_dir=C__Users_me"
+    assert grid.trained[2].name == "data.data_dir=._" and grid.trained[4].name == "data.data_dir=(1)"
+    for name in [*grid.cells, f"figure_{grid.name}_coverage.png"]:
+        assert not set(name) & set('<>:"/\\|?*') and name[-1] not in ". "
+        (tmp_path / name).mkdir()
+
+
+def test_cells_that_would_share_a_folder_are_refused():
+    with pytest.raises(config.ConfigError, match=r"'a/b' and of 'a_b' would share the folder data\.data_dir=a_b"):
+        sweep_grids.find("data.data_dir=a/b,a_b", DIGITS)
+    with pytest.raises(config.ConfigError, match="'a' and of 'A' would share"):
+        sweep_grids.find("data.data_dir=a,A", DIGITS)
+    assert len(sweep_grids.find("align.intra_time=true,True,false", DIGITS).cells) == 2  # no other values
+
+
+@given(
+    st.sampled_from(["sparsity.prune_at", "sparsity.keep_rate", "data.mean", "data.data_dir", "train.epochs", "", "x"]),
+    st.text(st.sampled_from(list("01.,;()[]{}:'-e _/")) | st.characters(), max_size=12),
+)
+def test_any_grid_has_cells_or_is_one_sentence(key, values):
+    try:
+        grid = sweep_grids.find(f"{key}={values}", DIGITS)
+    except config.ConfigError as error:
+        assert str(error)
+        return
+    assert grid.cells and grid.baseline in grid.cells
+    assert len({name.casefold() for name in grid.cells}) == len(grid.cells)
+    for name in (grid.name, *grid.cells):
+        assert pathlib.PurePosixPath(name).name == pathlib.PureWindowsPath(name).name == name
+        assert "\0" not in name and len(name.encode()) <= 150
+
+
 def test_a_baseline_that_is_left_out_stays_the_baseline():
     grid = sweep_grids.find("metrics", config.apply_overrides(DIGITS, {"align.alpha": 0.0, "align.beta": 0.0}))
     assert "stata" not in grid.cells and grid.baseline == "tat"
@@ -102,6 +177,17 @@ def test_flags_are_what_a_user_types(value, text):
         ("table9", "", "--grid is 'table9', but it must be one of table1, table2"),
         ("keep_rate=1", "", "no key keep_rate: did you mean sparsity.keep_rate"),
         ("sparsity.keep_rate=0.2,2", "", "sparsity.keep_rate is 2.0"),
+        (
+            "sparsity.prune_at=(0,),(0,1",
+            "",
+            "sparsity.prune_at is '(0', but it must be numbers such as (2, 5), or None",
+        ),
+        ("sparsity.prune_at=(0,)),(", "", "sparsity.prune_at is"),
+        ("sparsity.prune_at={[]:1}", "", "sparsity.prune_at is '{[]:1}', but it must be numbers"),
+        ("sparsity.prune_at=" + "(" * 5000, "", "but it must be numbers"),
+        ("sparsity.prune_at=" + "(" * 5000 + ")" * 5000, "", "but it must be numbers"),
+        ("sparsity.prune_at=(0,),(9,)", "", "sparsity.prune_at"),
+        ("sparsity.keep_rate=", "", "sparsity.keep_rate is '', but it must be a number"),
         ("sparsity.keep_rate=a", "", "sparsity.keep_rate is 'a', but it must be a number"),
         ("seed=1,2", "", "--seeds names them"),
         ("table1", ":dense", "sparsity.anchor is False, but the cells of table1 start from the variant stata"),
