@@ -35,7 +35,8 @@ def import_checkpoint(
       family: `spikformer`, `spikingformer` or `sdt`.
       heads: h, where the shapes do not tell it (SDT's do).
       timesteps: T.
-      overrides: Further values by dotted config key, where the model is none of the published ones.
+      overrides: Further values by dotted config key, where the model is none of the published ones. With another
+        `data.num_classes` than the file's, and where the file has no head, the model gets a fresh one, which is said.
 
     Returns:
       The config that was written.
@@ -44,7 +45,7 @@ def import_checkpoint(
       ConfigError: If the file cannot be read or is none of that family's, with the names that are missing, left over
         or of another shape.
     """
-    from stata_jax.models.authors import STYLES, import_state
+    from stata_jax.models.authors import HEAD, STYLES, import_state
     from stata_jax.models.infer import settings_of
     from stata_jax.models.state_files import StateFileError, read_state
     from stata_jax.training.checkpoint import Checkpoints
@@ -63,18 +64,25 @@ def import_checkpoint(
         raise ConfigError(str(error)) from error
     except ValueError as error:
         raise ConfigError(f"{source}: {error}") from error
+    headless = "" if any(name in state for name in HEAD) else "the file has no head"
+    classes = (overrides or {}).get("data.num_classes")
+    if classes is not None and classes != told.get("data.num_classes", classes):
+        headless = f"the file's head of {told.pop('data.num_classes')} classes is left out"
     asked = {"model.heads": heads, "model.timesteps": timesteps}
     given = {key: value for key, value in asked.items() if value is not None} | dict(overrides or {})
     for key, value in given.items():
         if key in told and told[key] != value:
             raise ConfigError(f"{key} is {value}, but the weights of {source} tell {told[key]}")
-    values = {**_dense(source, told), **assumed, **told, **given}
+    values = {**assumed, **told, **given}
+    values = _dense(source, values) | values
     for key, hint in {"model.heads": "12 in the CIFAR models of width 384", "model.timesteps": "4 for images"}.items():
         if key not in values:
             flag = key.removeprefix("model.")
             raise ConfigError(f"the shapes do not tell {key}: give --{flag}=N (published: {hint})")
     settings = config.apply_overrides(config.defaults(), values)
     config.check(settings)
+    if headless:
+        variables["params"]["head"] = _fresh_head(settings)
     _check_shapes(state, variables, settings, source)
 
     import jax.numpy as jnp
@@ -92,13 +100,15 @@ def import_checkpoint(
         "assumed, as in the published models (--config.KEY=VALUE changes it)": assumed,
     }.items():
         print(f"{title}: {', '.join(f'{key}={settings[key]}' for key in part)}")
+    if headless:
+        print(f"{headless}: a fresh one of {settings.data.num_classes} classes, to be trained, is in its place")
     return settings
 
 
-def _dense(source: pathlib.Path, told: Mapping[str, Any]) -> dict[str, object]:
+def _dense(source: pathlib.Path, values: Mapping[str, Any]) -> dict[str, object]:
     """What the config of a model without STATA, trained elsewhere, has in common."""
     name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in source.name.split(".")[0])
-    digits = told["data.channels"] == 1 and told["data.num_classes"] == 10
+    digits = values["data.channels"] == 1 and values["data.num_classes"] == 10
     whole = {} if digits else {"data.train_examples": 0, "data.test_examples": 0}
     return whole | {
         "name": name.strip("._-") or "converted",
@@ -107,6 +117,18 @@ def _dense(source: pathlib.Path, told: Mapping[str, Any]) -> dict[str, object]:
         "align.alpha": 0.0,
         "align.beta": 0.0,
     }
+
+
+def _fresh_head(settings: ConfigDict) -> Any:
+    """The parameters of the model's head as training would start with them."""
+    import jax
+    import jax.numpy as jnp
+
+    from stata_jax import build
+
+    model, size = build.model(settings), settings.data.image_size
+    images = jnp.zeros((1, size, size, settings.data.channels))
+    return jax.jit(lambda key: model.init(key, images)["params"]["head"])(jax.random.key(settings.seed))
 
 
 def _check_shapes(

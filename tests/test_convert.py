@@ -92,7 +92,12 @@ def without(state, *names):
     ("change", "flags", "message"),
     [
         (lambda s: without(s, "block.1.attn.q_conv.weight"), [], "block.1.attn.q_conv.weight is missing"),
-        (lambda s: without(s, "head.weight"), [], "not the weights of a published sdt model"),
+        (lambda s: without(s, "block.0.mlp.fc1_conv.weight"), [], "not the weights of a published sdt model"),
+        (lambda s: without(s, "head.weight"), [], "does not fit sdt: head.weight is missing"),
+        (lambda s: without(s, "head.bias"), [], "does not fit sdt: head.bias is missing"),
+        (lambda s: s, ["--family=spikformer"], "this file holds a Spike-driven Transformer, not a Spikformer"),
+        (lambda s: s, ["--family=spikingformer"], "this file holds a Spike-driven Transformer, not a Spikingformer"),
+        (lambda s: s | {"optimizer.total": np.zeros(2)}, [], "sdt models: optimizer.total"),
         (lambda s: s | {"block.0.attn.x_conv.weight": np.zeros(2)}, [], "sdt models: block.0.attn.x_conv.weight"),
         (lambda s: s | {"head.bias": np.zeros(3)}, [], "head.bias of (3,) does not give the (10,)"),
         (lambda s: s, ["--config.model.dim=24"], "model.dim is 24, but the weights of"),
@@ -108,6 +113,59 @@ def test_mistakes_are_one_sentence(state, tmp_path, capsys, change, flags, messa
     error = capsys.readouterr().err
     assert code == 2 and message in error and error.count("\n") == 1
     assert not (tmp_path / "run" / "config.json").exists()
+
+
+def converted(state, tmp_path, *flags):
+    """What a file with the wrappings of a profiled, compiled and parallel model is converted to."""
+    profiled = state | {"total_ops": np.zeros(1), "block.0.attn.total_params": np.zeros(1)}
+    path = save({f"module._orig_mod.{name}": array for name, array in profiled.items()}, tmp_path / "a.npz")
+    assert convert_it(f"--input={path}", f"--output={tmp_path / 'run'}", "--heads=2", "--timesteps=2", *flags) == 0
+    variables, _ = reuse.read_variables(tmp_path / "run")
+    return reuse.read_settings(tmp_path / "run"), variables
+
+
+def assert_all_but_the_head(variables, state):
+    """They are the file's; the head is what training would start with, by a truncated normal of 0.02 or 1/sqrt(D)."""
+    expected = import_state(without(state, "head.weight", "head.bias"), family="sdt")
+    head = variables["params"].pop("head")
+    jax.tree.map(np.testing.assert_array_equal, variables, expected)
+    assert 0 < np.abs(head["kernel"]).max() <= 0.25 and np.unique(head["kernel"]).size > 100
+    return head
+
+
+def test_a_missing_head_is_a_fresh_one(state, tmp_path, capsys):
+    settings, variables = converted(without(state, "head.weight", "head.bias"), tmp_path)
+    assert settings.data.num_classes == 10
+    assert assert_all_but_the_head(variables, state)["kernel"].shape == (16, 10)
+    assert (
+        "the file has no head: a fresh one of 10 classes, to be trained, is in its place\n" in capsys.readouterr().out
+    )
+    assert (
+        evaluate.evaluate(tmp_path / "run", overrides={"data.test_examples": 12, "eval.batch_size": 6})["images"] == 12
+    )
+
+
+def test_a_missing_head_has_as_many_classes_as_are_asked_for(state, tmp_path):
+    headless = without(state, "head.weight", "head.bias")
+    settings, variables = converted(headless, tmp_path, "--config.data.num_classes=17")
+    assert settings.data.num_classes == 17
+    assert assert_all_but_the_head(variables, state)["kernel"].shape == (16, 17)
+
+
+def test_a_head_of_other_classes_gives_way_to_a_fresh_one(state, tmp_path, capsys):
+    settings, variables = converted(state, tmp_path, "--config.data.num_classes=17")
+    assert settings.data.num_classes == 17
+    assert assert_all_but_the_head(variables, state)["kernel"].shape == (16, 17)
+    out = capsys.readouterr().out
+    assert (
+        "the file's head of 10 classes is left out: a fresh one of 17 classes, to be trained, is in its place\n" in out
+    )
+
+
+def test_the_files_own_head_is_kept(state, tmp_path, capsys):
+    _, variables = converted(state, tmp_path, "--config.data.num_classes=10")
+    np.testing.assert_array_equal(variables["params"]["head"]["bias"], state["head.bias"])
+    assert "a fresh one" not in capsys.readouterr().out
 
 
 def test_what_the_shapes_do_not_tell_is_asked_for(state, tmp_path, capsys):

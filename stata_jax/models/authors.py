@@ -44,6 +44,8 @@ _UNUSED = {
     "spikingformer": r"block\.\d+\.norm[12]\.(weight|bias)",
     "sdt": r"block\.\d+\.attn\.(talking_heads\.weight|attn_lif\.w)|patch_embed\.rpe_lif\.w",
 }
+TITLES = {"spikformer": "Spikformer", "spikingformer": "Spikingformer", "sdt": "Spike-driven Transformer"}
+HEAD = ("head.weight", "head.bias")
 _NORM = {
     "weight": ("params", "scale"),
     "bias": ("params", "bias"),
@@ -64,6 +66,28 @@ def style_of(family: str, *, pooling: str, qkv_bias: bool, channels: int) -> Sty
 def depth_of(keys: Iterable[str]) -> int:
     """Number of blocks that the authors' names mention."""
     return 1 + max((int(found[1]) for key in keys if (found := re.match(r"block\.(\d+)\.", key))), default=-1)
+
+
+def family_of(state: Mapping[str, np.ndarray]) -> str | None:
+    """Which family's model a state dict is of, by names and shapes that no other family has; None if it is of none."""
+    if any(re.fullmatch(r"block\.\d+\.mlp\.mlp[12]_conv\.weight", name) for name in state):
+        return "spikingformer"
+    fc1, q = (
+        next((state[name] for name in state if re.fullmatch(rf"block\.\d+\.{part}_(conv|linear)\.weight", name)), None)
+        for part in (r"mlp\.fc1", r"attn\.q")
+    )
+    if fc1 is None or q is None:
+        return None
+    return "sdt" if np.ndim(q) == 4 else "spikformer"  # convolutions of images, or of rows of tokens and products
+
+
+def check_family(state: Mapping[str, np.ndarray], family: str) -> None:
+    """Raises ValueError for an unknown family, or where a state dict is of another one, which it names."""
+    if family not in STYLES:
+        raise ValueError(f"unknown family {family!r}: known are {', '.join(STYLES)}")
+    found = family_of(state)
+    if found not in (None, family):
+        raise ValueError(f"this file holds a {TITLES[found]}, not a {TITLES[family]}: its family is {found}")
 
 
 def key_table(style: Style, *, depth: int) -> dict[str, Path]:
@@ -115,10 +139,10 @@ def import_state(state: Mapping[str, np.ndarray], *, family: str) -> dict[str, A
       Nested dictionaries with the collections `params` and `batch_stats`, float32.
 
     Raises:
-      ValueError: For an unknown family, and for keys that are none of the family's, which it names.
+      ValueError: For an unknown family, weights of another family, and keys that are none of the family's, which it
+        names.
     """
-    if family not in STYLES:
-        raise ValueError(f"cannot import family {family!r}: known are {', '.join(STYLES)}")
+    check_family(state, family)
     table: dict[str, Path] = {}
     for style in STYLES[family].values():
         table |= key_table(style, depth=depth_of(state))

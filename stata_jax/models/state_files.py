@@ -7,13 +7,20 @@ from typing import Any
 
 import numpy as np
 
+_WRAPPINGS = ("state_dict", "model", "model_state_dict", "net", "state_dict_ema", "model_ema")  # the first counts
+_PREFIXES = ("module", "_orig_mod", "model")  # DataParallel, torch.compile, and a model within another
+_PROFILED = ("total_ops", "total_params")  # buffers that thop leaves in every module
+
 
 class StateFileError(ValueError):
     """A file of weights that cannot be read; the message is one sentence for the user."""
 
 
 def read_state(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Reads a state dict, bare or under the key `state_dict` or `model`, with or without the prefix `module.`.
+    """Reads a state dict, bare or under a key such as `state_dict` or `model`.
+
+    Prefixes that wrappers of a model put before its names, such as `module._orig_mod.`, are dropped, and so are thop's
+    counters.
 
     Args:
       path: A file ending in `.npz`, `.safetensors`, or anything else that `torch.load` reads, such as `.pth.tar`.
@@ -22,14 +29,15 @@ def read_state(path: pathlib.Path) -> dict[str, np.ndarray]:
       Arrays by the authors' names.
 
     Raises:
-      StateFileError: If there is no such file, it is damaged, holds no weights, or torch is needed and missing.
+      StateFileError: If there is no such file, it is damaged, holds no weights or two of one name, or torch is needed
+        and missing.
     """
     if not path.is_file():
         raise StateFileError(f"there is no file {path}")
     reader = {".npz": _read_npz, ".safetensors": _read_safetensors}.get(path.suffix, _read_torch)
     try:
         content = reader(path)
-        for key in ("state_dict", "model"):
+        for key in _WRAPPINGS:
             content = content[key] if isinstance(content.get(key), Mapping) else content
         state = {str(name): _as_array(value) for name, value in content.items() if hasattr(value, "shape")}
     except StateFileError:
@@ -37,9 +45,22 @@ def read_state(path: pathlib.Path) -> dict[str, np.ndarray]:
     except Exception as error:  # what a damaged, unsafe or foreign file raises depends on where it is so
         reason = " ".join(str(error).split()) or type(error).__name__
         raise StateFileError(f"{path} cannot be read as {path.suffix}: {reason}") from error
+    state = {name: array for name, array in state.items() if name.rpartition(".")[2] not in _PROFILED}
     if not state:
         raise StateFileError(f"{path} holds no weights, but {', '.join(map(str, content)) or 'nothing'}")
-    return {name.removeprefix("module."): array for name, array in state.items()}
+    bare: dict[str, np.ndarray] = {}
+    for name, array in state.items():
+        if bare.setdefault(_bare(name), array) is not array:
+            raise StateFileError(f"{path} holds {_bare(name)} twice, with and without a prefix of wrappers")
+    return bare
+
+
+def _bare(name: str) -> str:
+    """A name without the prefixes of wrappers, at its front or, of a part that is wrapped on its own, within it."""
+    parts = name.split(".")
+    while len(parts) > 1 and parts[0] in _PREFIXES:
+        parts.pop(0)
+    return ".".join(part for part in parts if part not in ("module", "_orig_mod"))
 
 
 def _as_array(value: Any) -> np.ndarray:

@@ -6,9 +6,19 @@ import pathlib
 import numpy as np
 import pytest
 
-from stata_jax.models.authors import STYLES, depth_of, export_state, import_state, key_table, style_of, unused_arrays
+from stata_jax.models.authors import (
+    STYLES,
+    depth_of,
+    export_state,
+    family_of,
+    import_state,
+    key_table,
+    style_of,
+    unused_arrays,
+)
 from stata_jax.models.infer import settings_of
 
+TITLES = {"spikformer": "Spikformer", "spikingformer": "Spikingformer", "sdt": "Spike-driven Transformer"}
 FILES = sorted((pathlib.Path(__file__).parents[1] / "fixtures").glob("*.npz"))
 
 
@@ -90,14 +100,21 @@ def test_unknown_arrays_are_refused(key):
         import_state({key: np.zeros(3), "head.bias": np.zeros(2)}, family="spikingformer")
 
 
-@pytest.mark.parametrize(
-    ("theirs", "ours"), [("sdt", "spikformer"), ("spikformer", "sdt"), ("spikformer", "spikingformer")]
-)
+@pytest.mark.parametrize(("theirs", "ours"), [(theirs, ours) for theirs in STYLES for ours in STYLES if theirs != ours])
 def test_another_familys_file_is_refused(theirs, ours):
     with np.load(next(path for path in FILES if path.stem == f"{theirs}_imagenet")) as arrays:
         state = {n.removeprefix("state/"): arrays[n] for n in arrays.files if n.startswith("state/")}
-    with pytest.raises(ValueError, match=f"published {ours} models"):
-        import_state(state, family=ours)
+    for read in (import_state, settings_of):
+        with pytest.raises(ValueError, match=f"^this file holds a {TITLES[theirs]}, not a {TITLES[ours]}: "):
+            read(state, family=ours)
+
+
+def test_families_are_told_apart_by_what_is_used(published):
+    """Also without the arrays that their models never use."""
+    state, meta = published
+    used = {name: array for name, array in state.items() if name not in meta["no_grad_params"]}
+    assert family_of(state) == family_of(used) == meta["family"]
+    assert family_of({"stem.weight": np.zeros(2), "block.0.mlp.w": np.zeros(2)}) is None
 
 
 def test_counters_without_their_normalisation_are_refused():

@@ -32,9 +32,52 @@ def test_safetensors_there_and_back(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.safetensors"]
 
 
-def test_the_prefix_of_parallel_training_is_dropped(tmp_path):
-    save_file({f"module.{name}": array for name, array in STATE.items()}, tmp_path / "a.safetensors")
+@pytest.mark.parametrize(
+    "prefix",
+    ["module.", "_orig_mod.", "model.", "module._orig_mod.", "_orig_mod.module.", "module.model._orig_mod.module."],
+)
+def test_prefixes_of_wrappers_are_dropped(prefix, tmp_path):
+    """Of parallel training, of torch.compile and of a model within another, in any order."""
+    save_file({f"{prefix}{name}": array for name, array in STATE.items()}, tmp_path / "a.safetensors")
     assert_same(read_state(tmp_path / "a.safetensors"))
+
+
+def test_a_part_may_be_wrapped_on_its_own(tmp_path):
+    np.savez(tmp_path / "a.npz", **{"head._orig_mod.weight": STATE["head.weight"], "w": STATE["w"]})
+    assert_same(read_state(tmp_path / "a.npz"))
+
+
+def test_a_name_that_only_begins_alike_stays(tmp_path):
+    np.savez(tmp_path / "a.npz", **{"models.w": np.zeros(2), "model": np.zeros(2), "block.model.w": np.zeros(2)})
+    assert read_state(tmp_path / "a.npz").keys() == {"models.w", "model", "block.model.w"}
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", **STATE, **{"module.w": STATE["w"] + 1})
+    with pytest.raises(StateFileError, match="holds w twice, with and without a prefix"):
+        read_state(tmp_path / "a.npz")
+
+
+def test_the_counters_of_thop_are_left_out(tmp_path):
+    counters = ("total_ops", "total_params", "head.total_ops", "module.head.total_params", "a.b.c.total_ops")
+    np.savez(tmp_path / "a.npz", **STATE, **{name: np.zeros(1) for name in counters})
+    assert_same(read_state(tmp_path / "a.npz"))
+    np.savez(tmp_path / "b.npz", total_ops=np.zeros(1))
+    with pytest.raises(StateFileError, match="holds no weights, but total_ops"):
+        read_state(tmp_path / "b.npz")
+
+
+def test_of_several_wrappings_the_model_itself_counts(tmp_path, monkeypatch):
+    averaged = {name: array + 1 for name, array in STATE.items()}
+    (tmp_path / "a.pth").write_bytes(b"")
+    for content in (
+        {"state_dict_ema": averaged, "state_dict": STATE},
+        {"epoch": 3, "model_state_dict": STATE, "model_ema": averaged},
+        {"net": STATE},
+        {"state_dict_ema": STATE},
+    ):
+        monkeypatch.setitem(sys.modules, "torch", FakeTorch(content))
+        assert_same(read_state(tmp_path / "a.pth"))
 
 
 class FakeTorch(types.ModuleType):
