@@ -22,11 +22,12 @@ def get_config() -> ConfigDict:
     # Data. Static images are repeated over the timesteps of the model.
     config.data = data = ConfigDict()
     # digits: cluttered digits, drawn from scikit-learn's handwritten digits; digits_dvs: the same as recordings of
-    # events; cifar10, cifar100, imagenet, cifar10_dvs, dvs128_gesture: from files, see data_dir; none: no data, as in
-    # the config of a converted checkpoint, until another source is given.
+    # events; cifar10, cifar100, imagenet, cifar10_dvs, dvs128_gesture: from files, see data_dir; image_folder: your own
+    # pictures, see path; none: no data, as in the config of a converted checkpoint, until another source is given.
     data.source = "digits"
     data.data_dir = ""  # folder of tensorflow-datasets; empty: its default, ~/tensorflow_datasets
-    data.manual_dir = ""  # folder of downloaded archives; empty: downloads/manual in data_dir
+    data.manual_dir = ""  # folder of downloaded archives, packed or unpacked; empty: downloads/manual in data_dir
+    data.path = ""  # image_folder: the folder with train/ and val/ (or test/), in each a folder with a class's pictures
     data.image_size = 32  # pixels, height and width
     data.channels = 1  # 2 for recordings; the digits are grey: with more channels, they are all the same
     data.num_classes = 10  # outputs of the network; no fewer than the data has classes
@@ -35,7 +36,7 @@ def get_config() -> ConfigDict:
     data.test_seed = 1234  # digits: the test images follow from this seed alone
     data.mean = ()  # by which images are normalised, a number for each channel, on a scale of 0 to 1; (): they are not
     data.std = ()  # the standard deviations
-    data.workers = 0  # imagenet: processes that decode images; 0: threads of this one
+    data.workers = 0  # imagenet, image_folder: processes that decode images; 0: threads of this one
     data.frames = "count"  # recordings: frames of equal event count, or of equal duration
 
     # How hard the cluttered digits are.
@@ -54,7 +55,7 @@ def get_config() -> ConfigDict:
     config.augment = augment = ConfigDict()
     augment.flip = False  # mirrors half of the images
     augment.crop_padding = 0  # pixels around an image, from which a crop of its size is cut; 0: none
-    augment.crop_scale = (1.0, 1.0)  # imagenet: share of the image's area that a random crop has, least and most
+    augment.crop_scale = (1.0, 1.0)  # imagenet, image_folder: least and most of an image's area in a random crop
     augment.randaugment_count = 0  # RandAugment's operations on an image; 0: none
     augment.randaugment_magnitude = 9.0  # how strong they are, 0 to 10
     augment.randaugment_std = 0.0  # standard deviation of the magnitude

@@ -10,6 +10,7 @@ from stata_jax.config_check import ConfigError
 from stata_jax.config_rules import RECORDINGS
 from stata_jax.data import pipeline
 from stata_jax.data.events import downscale
+from stata_jax.data.picture_source import PictureOptions
 from stata_jax.data.protocol import Source
 from stata_jax.training.state import time_major
 from stata_jax.training.step import Augment, Prepare
@@ -33,7 +34,7 @@ def source(config: ConfigDict) -> Source:
     except OSError as error:
         raise ConfigError(
             f"the data of data.source {config.data.source} cannot be read or written ({error}): look at data.data_dir, "
-            "data.manual_dir and the room on the disk"
+            "data.manual_dir, data.path and the room on the disk"
         ) from error
     _check_fit(config, opened)
     return opened
@@ -91,11 +92,22 @@ def _cifar(config: ConfigDict) -> Source:
 def _imagenet(config: ConfigDict) -> Source:
     from stata_jax.data.imagenet import open_imagenet
 
-    return open_imagenet(
+    return open_imagenet(_pictures(config, channels=3), **_folders(config))
+
+
+def _image_folder(config: ConfigDict) -> Source:
+    from stata_jax.data.image_folder import open_image_folder
+
+    options = _pictures(config, channels=config.data.channels)
+    return open_image_folder(options, path=config.data.path, num_classes=config.data.num_classes)
+
+
+def _pictures(config: ConfigDict, *, channels: int) -> PictureOptions:
+    return PictureOptions(
         image_size=config.data.image_size,
+        channels=channels,
         crop_scale=tuple(config.augment.crop_scale),
         workers=config.data.workers,
-        **_folders(config),
         **_examples(config),
         **_batches(config),
         **_processes(),
@@ -122,6 +134,7 @@ _OPENERS: dict[str, Callable[[ConfigDict], Source]] = {
     "cifar10": _cifar,
     "cifar100": _cifar,
     "imagenet": _imagenet,
+    "image_folder": _image_folder,
     "cifar10_dvs": _recordings,
     "dvs128_gesture": _recordings,
 }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from ml_collections import ConfigDict
 
-from stata_jax.config_rules import RECORDINGS, RULES
+from stata_jax.config_rules import PICTURES, RECORDINGS, RULES
 
 Relation = tuple[str, Callable[[ConfigDict], bool], Callable[[ConfigDict], str]]  # (key to name, possible?, what is)
 
@@ -111,6 +111,11 @@ RELATIONS: tuple[Relation, ...] = (
         for source in ("digits", "digits_dvs")
         for key in ("data.train_examples", "data.test_examples")
     ),
+    (
+        "data.path",
+        lambda c: not c.data.path or c.data.source == "image_folder",
+        lambda c: "is for data.source image_folder: data.manual_dir names the folder of published files",
+    ),
     ("data.channels", lambda c: c.data.source not in RECORDINGS or c.data.channels == 2, _of_recordings),
     *(
         (f"augment.{key}", lambda c, key=key: c.data.source not in RECORDINGS or not c.augment[key], _of_images)
@@ -118,7 +123,7 @@ RELATIONS: tuple[Relation, ...] = (
     ),
     (
         "augment.crop_scale",
-        lambda c: c.data.source in ("imagenet", "none") or c.augment.crop_scale == (1.0, 1.0),
+        lambda c: c.data.source in (*PICTURES, "none") or c.augment.crop_scale == (1.0, 1.0),
         lambda c: f"must be (1.0, 1.0) for data.source {c.data.source}: augment.crop_padding is for small images",
     ),
     ("augment.events", lambda c: c.data.source in RECORDINGS or not c.augment.events, _of_events),

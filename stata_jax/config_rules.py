@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 RECORDINGS = ("cifar10_dvs", "dvs128_gesture", "digits_dvs")  # sources of events, in frames
-SOURCES = ("digits", "cifar10", "cifar100", "imagenet", *RECORDINGS, "none")
+PICTURES = ("imagenet", "image_folder")  # sources of pictures of any size
+SOURCES = ("digits", "cifar10", "cifar100", *PICTURES, *RECORDINGS, "none")
 FRAMES = ("count", "duration")
 FAMILIES = ("spikformer", "spikingformer", "sdt")
 NEURONS = ("lif", "plif")
@@ -103,6 +104,7 @@ RULES: dict[str, Rule] = {
     "data.num_classes": _whole(1),
     "data.data_dir": _text("the name of a folder, or empty"),
     "data.manual_dir": _text("the name of a folder, or empty"),
+    "data.path": _text("the name of a folder, or empty"),
     "data.train_examples": _whole(0),
     "data.test_examples": _whole(0),
     "data.test_seed": _whole(0, MAX_SEED),

@@ -76,6 +76,7 @@ IMPOSSIBLE = [
     ("data.sensor.threshold", 0.0, "above 0"),
     ("data.sensor.noise", -1.0, "at least 0"),
     ("augment.crop_padding", -1, "at least 0"),
+    ("data.path", "pictures", "is for data.source image_folder: data.manual_dir names the folder of published files"),
     ("augment.crop_scale", (0.0, 1.0), "above 0 and at most 1"),
     ("augment.crop_scale", (0.9, 0.5), "above 0 and at most 1"),
     ("augment.crop_scale", (0.5,), "above 0 and at most 1"),

@@ -22,6 +22,7 @@ class Plan:
       eval_batch_size: Images per test batch, over all processes.
       process_index: Which process this is, from 0.
       process_count: How many there are.
+      no_training: Why there is no training image; "" if there are some.
 
     Raises:
       DataError: If the data is fewer than one batch.
@@ -34,6 +35,7 @@ class Plan:
     eval_batch_size: int
     process_index: int = 0
     process_count: int = 1
+    no_training: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.process_index < self.process_count:
@@ -41,7 +43,7 @@ class Plan:
         for key, size in (("train.batch_size", self.batch_size), ("eval.batch_size", self.eval_batch_size)):
             if size < 1 or size % self.process_count:
                 raise ValueError(f"{key} must be a positive multiple of {self.process_count} processes, got {size}")
-        if self.train_examples < self.batch_size:
+        if self.train_examples < self.batch_size and not self.no_training:
             raise DataError(
                 f"there are {self.train_examples} training images, too few for one batch: lower train.batch_size, "
                 f"{self.batch_size}, or raise data.train_examples (0 takes all)"
@@ -51,7 +53,13 @@ class Plan:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches in an epoch."""
+        """Whole batches in an epoch.
+
+        Raises:
+          DataError: If there is no training image.
+        """
+        if self.no_training:
+            raise DataError(f"there is no training image: {self.no_training}")
         return self.train_examples // self.batch_size
 
     @property
@@ -73,6 +81,7 @@ class Plan:
         """Where this process's part of a training batch starts in the epoch's order.
 
         Raises:
+          DataError: If there is no training image.
           ValueError: If there is no such epoch or step.
         """
         if epoch < 0:

@@ -49,6 +49,24 @@ def find(data_dir: Path, name: str) -> Path | None:
     return max(whole, key=lambda path: tuple(map(int, path.name.split("."))), default=None)
 
 
+def need_array_record(what: str, *, instead: str) -> None:
+    """Checks that the package array_record is there; it does not exist for every system.
+
+    Args:
+      what: Is to be read or written by it.
+      instead: What to do where it is missing.
+
+    Raises:
+      DataError: If it cannot be imported.
+    """
+    try:
+        from array_record.python import array_record_module  # noqa: F401
+    except ImportError as error:
+        raise DataError(
+            f"{what} needs the package array_record, which cannot be imported here ({error}): install it, or {instead}"
+        ) from error
+
+
 def open_split(folder: Path, split: str) -> tuple[Any, int]:
     """Opens a split of a prepared data set, checking that all of it is there.
 
@@ -82,6 +100,7 @@ def open_split(folder: Path, split: str) -> tuple[Any, int]:
             raise DataError(f"{path} is missing: delete {folder}, and the data set is prepared again")
     decoders = {"image": tfds.decode.SkipDecoding()}
     if chosen == _ARRAY_RECORD:
+        need_array_record(f"{folder}, stored as {chosen},", instead="name another data.data_dir")
         examples = builder.as_data_source(split, decoders=decoders)
     else:
         examples = TfRecords(paths, partial(builder.info.features.deserialize_example_np, decoders=decoders))
@@ -90,13 +109,14 @@ def open_split(folder: Path, split: str) -> tuple[Any, int]:
     return examples, builder.info.features["label"].num_classes
 
 
-def prepare(builder_class: Any, data_dir: Path, manual_dir: Path) -> Path:
+def prepare(builder_class: Any, data_dir: Path, manual_dir: Path, *, instead: str) -> Path:
     """Prepares a data set with a builder of ours, unless that was done before.
 
     Args:
       builder_class: A subclass of `tfds.core.GeneratorBasedBuilder` that needs no TensorFlow.
       data_dir: Where the prepared data goes.
       manual_dir: Where the archives are.
+      instead: What to do where this is not possible, as in `need_array_record`.
 
     Returns:
       The folder of the prepared data set.
@@ -106,6 +126,7 @@ def prepare(builder_class: Any, data_dir: Path, manual_dir: Path) -> Path:
     """
     import tensorflow_datasets as tfds
 
+    need_array_record(f"preparing {builder_class.name}", instead=instead)
     builder = builder_class(data_dir=data_dir, file_format="array_record")
     folder = Path(builder.data_dir)
     if folder.exists() and not (folder / _INFO).is_file():
@@ -119,28 +140,3 @@ def prepare(builder_class: Any, data_dir: Path, manual_dir: Path) -> Path:
         if not (folder / _INFO).is_file():  # else another process was first
             raise DataError(f"{builder.name} could not be prepared in {data_dir}: {error}") from error
     return folder
-
-
-def find_or_prepare(official: str, builder_class: Any, data_dir: str, manual_dir: str) -> Path:
-    """Finds a data set that TFDS has prepared, or else prepares it from the original archives.
-
-    Args:
-      official: Name of the data set in TFDS.
-      builder_class: Our builder, see `prepare`; its class method `fetch(manual_dir)` gets the archives that are missing
-        there, or raises a DataError that says what to put there.
-      data_dir: See `folders`.
-      manual_dir: See `folders`.
-
-    Returns:
-      The folder of the prepared data set.
-
-    Raises:
-      DataError: If there is neither; the message says what to put where.
-    """
-    data, manual = folders(data_dir, manual_dir)
-    prepared = find(data, official)
-    if prepared is not None:
-        return prepared
-    if not find(data, builder_class.name):
-        builder_class.fetch(manual)
-    return prepare(builder_class, data, manual)

@@ -1,8 +1,8 @@
-"""From an archive to batches: prepared once, read back exactly, and never half."""
+"""From published or prepared files to batches: exactly, and never half."""
 
+import dataclasses
 import hashlib
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from cifar_files import binary_files, joined, python_files, random_batches, tar_gz, write_cifar10
+from cifar_files import binary_files, joined, random_batches, tar_gz, unpack, write_cifar10
 from PIL import Image
 from tfds_files import as_tfrecord
 
-from stata_jax.data.builders import cifar as builders
+from stata_jax.data import cifar_files
 from stata_jax.data.cifar import open_cifar
 from stata_jax.data.protocol import DataError, Source
 
@@ -23,7 +23,7 @@ OPTIONS = {"manual_dir": "", "batch_size": 4, "eval_batch_size": 3, "seed": 0}
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
-    monkeypatch.setattr(builders, "_URL", "file:///no/such/folder/")
+    monkeypatch.setattr(cifar_files, "_URL", "file:///no/such/folder/")
 
 
 def manual(folder: Path) -> Path:
@@ -56,18 +56,28 @@ def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
     return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
 
-def test_cifar10_is_prepared_once_and_read_back_exactly(tmp_path):
+@pytest.mark.parametrize("packed", [True, False])
+def test_cifar10_is_read_as_it_is_published(tmp_path, packed):
     batches = write_cifar10(manual(tmp_path))
+    if not packed:
+        unpack(manual(tmp_path) / "cifar-10-python.tar.gz")
+    before = contents(tmp_path)
     source = open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
     assert isinstance(source, Source)
     assert (source.train_examples, source.test_examples, source.num_classes) == (20, 7, 10)
     assert source.image_shape == (32, 32, 3)
     assert_holds(source, batches)
-    before = contents(tmp_path / "stata_cifar10")
-    (manual(tmp_path) / "cifar-10-python.tar.gz").unlink()  # no longer needed
-    assert_holds(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS), batches)
-    assert contents(tmp_path / "stata_cifar10") == before
-    assert "tensorflow" not in sys.modules
+    assert contents(tmp_path) == before  # nothing is prepared
+
+
+def test_a_folder_of_batches_may_itself_be_named_or_lie_in_the_data_folder(tmp_path):
+    batches = write_cifar10(tmp_path)
+    unpack(tmp_path / "cifar-10-python.tar.gz")
+    for changes in (
+        {"data_dir": str(tmp_path)},
+        {"data_dir": str(tmp_path / "other"), "manual_dir": str(tmp_path / "cifar-10-batches-py")},
+    ):
+        assert_holds(open_cifar("cifar10", **(OPTIONS | changes)), batches)
 
 
 def test_cifar100_has_the_fine_labels(tmp_path):
@@ -92,78 +102,32 @@ def test_fewer_examples_than_there_are(tmp_path):
 def test_a_missing_archive_is_explained(tmp_path):
     with pytest.raises(DataError) as caught:
         open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
-    wanted = (
-        "put cifar-10-python.tar.gz or cifar-10-binary.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html into"
-    )
-    assert f"{wanted} {manual(tmp_path)}" in str(caught.value)
+    wanted = "put cifar-10-python.tar.gz or cifar-10-binary.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, "
+    assert f"{wanted}packed or unpacked, into {manual(tmp_path)}" in str(caught.value)
     assert "file:///no/such/folder/cifar-10-python.tar.gz could not be downloaded" in str(caught.value)
 
 
 def test_a_download_with_another_checksum_is_not_used(tmp_path, monkeypatch):
     batches = write_cifar10(tmp_path / "server")
-    monkeypatch.setattr(builders, "_URL", f"{(tmp_path / 'server').as_uri()}/")
+    monkeypatch.setattr(cifar_files, "_URL", f"{(tmp_path / 'server').as_uri()}/")
     with pytest.raises(DataError, match="instead of the published c58f30108f718f92721af3b95e74349a"):
         open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
     assert not contents(manual(tmp_path))
     md5 = hashlib.md5((tmp_path / "server" / "cifar-10-python.tar.gz").read_bytes()).hexdigest()
-    layout = builders.CIFAR10
-    monkeypatch.setattr(builders.StataCifar10, "LAYOUT", type(layout)(**(vars(layout) | {"md5": md5})))
+    published = dataclasses.replace(cifar_files.CIFAR10, md5=md5)
+    monkeypatch.setitem(cifar_files.LAYOUTS, "cifar10", published)
     assert_holds(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS), batches)
 
 
-def test_a_truncated_archive_leaves_nothing_and_a_good_one_then_works(tmp_path):
+def test_a_truncated_archive_is_told_and_a_good_one_then_works(tmp_path):
     batches = write_cifar10(manual(tmp_path))
     path = manual(tmp_path) / "cifar-10-python.tar.gz"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=f"{path} is truncated or damaged"):
         open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
-    assert not contents(tmp_path / "stata_cifar10")
     path.write_bytes(whole)
     assert_holds(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS), batches)
-
-
-KILLED = """
-import os, signal, sys
-from stata_jax.data.builders import cifar
-from stata_jax.data.cifar import open_cifar
-
-def image_of(array):
-    if not array.any():
-        os.kill(os.getpid(), signal.SIGKILL)
-    return real(array)
-
-real, cifar.Image.fromarray = cifar.Image.fromarray, image_of
-open_cifar("cifar10", data_dir=sys.argv[1], manual_dir="", batch_size=4, eval_batch_size=3, seed=0)
-"""
-
-
-def test_a_killed_preparation_is_done_again(tmp_path):
-    batches = write_cifar10(manual(tmp_path))
-    batches["data_batch_4"][0][1] = 0
-    tar_gz(manual(tmp_path) / "cifar-10-python.tar.gz", python_files(batches, folder="x", classes=10))
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], env=environment, capture_output=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    assert [path.name.split(".")[0] for path in (tmp_path / "stata_cifar10").iterdir()] == ["incomplete"]
-    assert_holds(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS), batches)
-
-
-def test_prepared_data_that_was_damaged_is_not_used(tmp_path):
-    write_cifar10(manual(tmp_path))
-    open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
-    folder = tmp_path / "stata_cifar10" / "1.0.0"
-    shard = next(folder.glob("*train*"))
-    whole = shard.read_bytes()
-    shard.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=f"train split of {folder} cannot be read"):
-        open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
-    shard.unlink()
-    with pytest.raises(DataError, match=f"{shard} is missing: delete {folder}"):
-        open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
-    (folder / "dataset_info.json").unlink()
-    with pytest.raises(DataError, match=f"{folder} is not a whole prepared data set"):
-        open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
 
 
 class Official(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -189,9 +153,15 @@ class Official(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             yield i, {"id": f"{split}_{i}", "image": Image.fromarray(image), "label": label}
 
 
-def prepare_official(folder: Path) -> dict[str, tuple]:
+class StataCifar10(Official, skip_registration=True):
+    """What older versions of this package prepared."""
+
+    name = "stata_cifar10"
+
+
+def prepare(folder: Path, builder_class: type[Official] = Official) -> dict[str, tuple]:
     batches = random_batches(("data_batch_1", "test_batch"), (20, 6), 10, seed=5)
-    builder = Official(data_dir=folder, file_format="array_record")
+    builder = builder_class(data_dir=folder, file_format="array_record")
     builder.batches = batches
     builder.download_and_prepare()
     return batches
@@ -199,7 +169,7 @@ def prepare_official(folder: Path) -> dict[str, tuple]:
 
 def test_what_tfds_has_prepared_is_used_as_it_is(tmp_path):
     write_cifar10(manual(tmp_path))  # other images, which nobody should look at
-    batches = prepare_official(tmp_path)
+    batches = prepare(tmp_path)
     before = contents(tmp_path / "cifar10")
     source = open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
     assert (source.train_examples, source.test_examples) == (20, 6)
@@ -207,11 +177,31 @@ def test_what_tfds_has_prepared_is_used_as_it_is(tmp_path):
     expected = {image.tobytes(): label for image, label in zip(*joined(batches, "test"), strict=True)}
     assert {image.tobytes(): label for image, label in zip(images, labels, strict=True)} == expected
     assert contents(tmp_path / "cifar10") == before
-    assert not (tmp_path / "stata_cifar10").exists()
+
+
+def test_what_an_older_version_has_prepared_is_used_where_there_is_no_archive(tmp_path):
+    prepared = prepare(tmp_path, StataCifar10)
+    found = whole_test_set(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS))[0]
+    assert {image.tobytes() for image in found} == {image.tobytes() for image in joined(prepared, "test")[0]}
+    published = write_cifar10(manual(tmp_path))
+    assert_holds(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS), published)
+
+
+def test_prepared_data_that_was_damaged_is_not_used(tmp_path):
+    prepare(tmp_path)
+    folder = tmp_path / "cifar10" / "3.0.2"
+    shard = next(folder.glob("*train*"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=f"train split of {folder} cannot be read"):
+        open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
+    shard.unlink()
+    with pytest.raises(DataError, match=f"{shard} is missing: delete {folder}"):
+        open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
 
 
 def test_what_tfds_has_prepared_as_tfrecord_is_used_too(tmp_path):
-    batches = prepare_official(tmp_path)
+    batches = prepare(tmp_path)
     as_tfrecord(tmp_path / "cifar10" / "3.0.2")
     images, _ = whole_test_set(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS))
     assert {image.tobytes() for image in images} == {image.tobytes() for image in joined(batches, "test")[0]}
@@ -219,13 +209,47 @@ def test_what_tfds_has_prepared_as_tfrecord_is_used_too(tmp_path):
 
 
 def test_data_that_tfds_has_converted_is_used(tmp_path):
-    batches = prepare_official(tmp_path)
+    batches = prepare(tmp_path)
     path = tmp_path / "cifar10" / "3.0.2" / "dataset_info.json"
     converted = '"alternativeFileFormats": ["array_record"], "fileFormat": "tfrecord"'
     path.write_text(path.read_text().replace('"fileFormat": "array_record"', converted))
     assert "alternative" in path.read_text()
     images, _ = whole_test_set(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS))
     assert {image.tobytes() for image in images} == {image.tobytes() for image in joined(batches, "test")[0]}
+
+
+WITHOUT = """
+import sys
+sys.modules["array_record"] = None  # importing it is then an ImportError
+from stata_jax.data.cifar import open_cifar
+from stata_jax.data.protocol import DataError
+
+try:
+    source = open_cifar("cifar10", data_dir=sys.argv[1], manual_dir="", batch_size=4, eval_batch_size=3, seed=0)
+    print(source.test_batch(0)["image"].tobytes().hex())
+except DataError as error:
+    print("told:", error)
+"""
+
+
+def without_array_record(folder: Path) -> str:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", WITHOUT, str(folder)], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_without_array_record_archives_and_tfrecords_are_read_and_the_rest_is_told(tmp_path):
+    """The package does not exist for Windows and some Macs."""
+    images = joined(write_cifar10(manual(tmp_path / "published")), "test")[0]
+    assert without_array_record(tmp_path / "published") == images[:3].tobytes().hex()
+    prepare(tmp_path / "prepared")
+    folder = tmp_path / "prepared" / "cifar10" / "3.0.2"
+    told = without_array_record(tmp_path / "prepared")
+    assert told.startswith(f"told: {folder}, stored as array_record, needs the package array_record, which cannot be")
+    assert told.endswith("install it, or name another data.data_dir")
+    as_tfrecord(folder)
+    assert len(without_array_record(tmp_path / "prepared")) == 2 * 3 * 32 * 32 * 3
 
 
 def test_there_are_two_of_them(tmp_path):

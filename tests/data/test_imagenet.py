@@ -14,11 +14,11 @@ from tfds_files import as_tfrecord
 
 from stata_jax.data import jpeg
 from stata_jax.data.builders.imagenet import class_ids, validation_ids
-from stata_jax.data.imagenet import ImageNetSource, open_imagenet
+from stata_jax.data.imagenet import open_imagenet
+from stata_jax.data.picture_source import PictureOptions, PictureSource
 from stata_jax.data.protocol import DataError, Source
 
 OPTIONS = {
-    "manual_dir": "",
     "image_size": 16,
     "crop_scale": (0.08, 1.0),
     "workers": 0,
@@ -35,7 +35,7 @@ def folder(tmp_path_factory) -> Path:
     grey = [f"{IDS[i % 2]}_{i}.JPEG" for i in range(14)]
     train = {label: {name: flat(10 * i) for i, name in enumerate(grey) if name.startswith(label)} for label in IDS[:2]}
     write_imagenet(path / "downloads" / "manual", train, validation_files())
-    open_imagenet(data_dir=str(path), **OPTIONS)
+    make(path)
     return path
 
 
@@ -45,8 +45,9 @@ def flat(value: int) -> bytes:
     return file.getvalue()
 
 
-def make(folder: Path, **changes) -> ImageNetSource:
-    return open_imagenet(data_dir=str(folder), **(OPTIONS | changes))
+def make(folder: Path, **changes) -> PictureSource:
+    options = PictureOptions(**(OPTIONS | changes))
+    return open_imagenet(options, data_dir=str(folder), manual_dir="")
 
 
 def assert_equal(batch: dict, other: dict) -> None:
@@ -55,7 +56,7 @@ def assert_equal(batch: dict, other: dict) -> None:
         np.testing.assert_array_equal(value, other[name])
 
 
-def shown(source: ImageNetSource, epoch: int) -> list[int]:
+def shown(source: PictureSource, epoch: int) -> list[int]:
     """Which of the flat pictures an epoch shows, in order."""
     values = []
     for step in range(source.steps_per_epoch):

@@ -1,5 +1,6 @@
 """Where prepared data is looked for."""
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ import tensorflow_datasets as tfds
 from tfds_files import as_tfrecord, replace_format, tfrecord
 
 from stata_jax.data.protocol import DataError
-from stata_jax.data.tfds_store import find, folders, open_split, prepare
+from stata_jax.data.tfds_store import find, folders, open_split
+from stata_jax.data.tfds_store import prepare as prepare_or_else
 
 
 def test_the_folders_are_those_of_tfds_unless_they_are_named(monkeypatch, tmp_path):
@@ -28,6 +30,9 @@ def test_the_newest_whole_version_is_found(tmp_path):
             (tmp_path / "cifar10" / name / "dataset_info.json").write_text("{}")
     assert find(tmp_path, "cifar10") == tmp_path / "cifar10" / "3.0.10"
     assert find(tmp_path, "cifar100") is None
+
+
+prepare = functools.partial(prepare_or_else, instead="do something else")
 
 
 class Tiny(tfds.core.GeneratorBasedBuilder, skip_registration=True):

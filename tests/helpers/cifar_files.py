@@ -55,6 +55,14 @@ def tar_gz(path: Path, files: dict[str, bytes]) -> Path:
     return path
 
 
+def unpack(path: Path) -> Path:
+    """Unpacks an archive beside itself and deletes it; returns the folder where it lay."""
+    with tarfile.open(path) as archive:
+        archive.extractall(path.parent, filter="data")
+    path.unlink()
+    return path.parent
+
+
 def random_batches(names: tuple[str, ...], counts: tuple[int, ...], classes: int, seed: int = 0) -> dict[str, tuple]:
     """Random images and labels by batch; of CIFAR-100, `label // 5` stands in for the coarse label."""
     random = np.random.RandomState(seed)

@@ -1,5 +1,6 @@
 """Reading tar archives to their end, and fetching them: what is cut short or altered is never taken for whole."""
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -34,21 +35,43 @@ def members(file: IO[bytes], *, name: str) -> Iterator[tuple[str, bytes]]:
     Raises:
       DataError: If the archive is truncated or damaged.
     """
+    with _told(name), tarfile.open(fileobj=file) as archive:
+        for member in _files(archive, name):
+            contents = archive.extractfile(member)
+            assert contents is not None
+            yield member.name, contents.read()
+
+
+def places(file: IO[bytes], *, name: str) -> Iterator[tuple[str, int, int]]:
+    """Says where the files of a plain tar archive lie in it, reading no more than the headers; see `members`.
+
+    Yields:
+      The path of each file, the place of its first byte, and its length.
+    """
+    with _told(name), tarfile.open(fileobj=file, mode="r:") as archive:
+        for member in _files(archive, name):
+            yield member.name, member.offset_data, member.size
+
+
+def _files(archive: tarfile.TarFile, name: str) -> Iterator[tarfile.TarInfo]:
+    while (member := archive.next()) is not None:
+        if member.isfile():
+            yield member
+        archive.members = []  # type: ignore[attr-defined]  # or it remembers them all
+    stream = archive.fileobj
+    assert stream is not None
+    stream.seek(archive.offset)
+    if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise DataError(f"{name} is truncated or damaged: it breaks off after {archive.offset} bytes")
+    while stream.read(_CHUNK):
+        pass
+
+
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Turns what damage raises into a DataError."""
     try:
-        with tarfile.open(fileobj=file) as archive:
-            while (member := archive.next()) is not None:
-                if member.isfile():
-                    contents = archive.extractfile(member)
-                    assert contents is not None
-                    yield member.name, contents.read()
-                archive.members = []  # type: ignore[attr-defined]  # or it remembers them all
-            stream = archive.fileobj
-            assert stream is not None
-            stream.seek(archive.offset)
-            if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                raise DataError(f"{name} is truncated or damaged: it breaks off after {archive.offset} bytes")
-            while stream.read(_CHUNK):
-                pass
+        yield
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise DataError(f"{name} is truncated or damaged ({error}): get it again") from error
 

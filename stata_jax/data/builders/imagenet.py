@@ -5,6 +5,7 @@ archive holds `ILSVRC2012_val_00000001.JPEG` and so on. The ids in alphabetical 
 and the labels of the validation images come with tensorflow-datasets. Pictures are stored as the bytes that they are.
 """
 
+import functools
 import io
 import re
 from collections.abc import Iterator
@@ -34,6 +35,22 @@ def validation_ids() -> list[str]:
     return Path(tfds.core.tfds_path(f"{_LISTS}/validation_labels.txt")).read_text().split()
 
 
+def validation_label(path: str) -> str:
+    """The WordNet id of a validation image, from the number in its name.
+
+    Raises:
+      ValueError: If it is not named like one of the 50000.
+    """
+    ids = _validation_ids()
+    number = re.search(r"(?:^|/)ILSVRC2012_val_(\d{8})\.JPEG$", path)
+    if number is None or not 1 <= int(number[1]) <= len(ids):
+        raise ValueError(f"is not named after one of the {len(ids)} validation images")
+    return ids[int(number[1]) - 1]
+
+
+_validation_ids = functools.cache(validation_ids)
+
+
 def train_examples(path: Path) -> Iterator[Example]:
     """Reads the training archive.
 
@@ -58,13 +75,13 @@ def train_examples(path: Path) -> Iterator[Example]:
 
 def validation_examples(path: Path) -> Iterator[Example]:
     """Reads the validation archive, see `train_examples`."""
-    labels = validation_ids()
     with path.open("rb") as file:
         for name, image in members(file, name=str(path)):
-            number = re.search(r"ILSVRC2012_val_(\d{8})\.JPEG$", name)
-            if number is None or not 1 <= int(number[1]) <= len(labels):
-                raise DataError(f"{name} in {path} is not named after one of the {len(labels)} validation images")
-            yield _example(name, image, labels[int(number[1]) - 1], str(path))
+            try:
+                label = validation_label(name)
+            except ValueError as error:
+                raise DataError(f"{name} in {path} {error}") from error
+            yield _example(name, image, label, str(path))
 
 
 def _example(name: str, image: bytes, label: str, archive: str) -> Example:
@@ -80,16 +97,6 @@ class StataImagenet2012(tfds.core.GeneratorBasedBuilder, skip_registration=True)
 
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"{TRAIN} and {VALIDATION} of {PAGE}"
-
-    @classmethod
-    def fetch(cls, manual_dir: Path) -> None:
-        """Raises a DataError where an archive is missing: only a registered user can download it."""
-        missing = [name for name in (TRAIN, VALIDATION) if not (manual_dir / name).is_file()]
-        if missing:
-            raise DataError(
-                f"ImageNet is not there: put {' and '.join(missing)} from {PAGE}, where one has to register, into "
-                f"{manual_dir}"
-            )
 
     def _info(self) -> Any:
         features = {

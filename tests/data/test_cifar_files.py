@@ -1,50 +1,56 @@
 """Batches of the CIFAR archives, against files written byte by byte."""
 
-import pickle
-
 import numpy as np
 import pytest
-from cifar_files import binary_files, pickled, planes, python_files, random_batches, tar_gz, write_cifar10
+from cifar_files import (
+    binary_files,
+    joined,
+    pickled,
+    planes,
+    python_files,
+    random_batches,
+    tar_gz,
+    unpack,
+    write_cifar10,
+)
 
-from stata_jax.data.builders.cifar import CIFAR10, CIFAR100, read_archive, read_binary, read_pickled
+from stata_jax.data.cifar_files import CIFAR10, CIFAR100, find, read, read_binary, read_pickled
 from stata_jax.data.protocol import DataError
 
 LAYOUTS = {10: CIFAR10, 100: CIFAR100}
 
 
-@pytest.mark.parametrize("classes", [10, 100])
+@pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("binary", [False, True])
-def test_an_archive_is_read_exactly(tmp_path, classes, binary):
+@pytest.mark.parametrize("classes", [10, 100])
+def test_what_is_published_is_found_and_read_exactly(tmp_path, classes, binary, packed):
     layout = LAYOUTS[classes]
     names = layout.train + layout.test
     batches = random_batches(names, tuple(range(3, 3 + len(names))), classes)
     write = binary_files if binary else python_files
-    path = tar_gz(tmp_path / layout.archives[binary], write(batches, folder="cifar", classes=classes))
-    found = read_archive(path, layout)
-    assert found.keys() == batches.keys()
-    for name, (images, labels) in batches.items():
-        np.testing.assert_array_equal(found[name][0], images)
-        np.testing.assert_array_equal(found[name][1], labels)
-        assert (found[name][0].dtype, found[name][1].dtype) == (np.uint8, np.int64)
+    path = tar_gz(tmp_path / layout.archives[binary], write(batches, folder=layout.folders[binary], classes=classes))
+    if not packed:
+        path = unpack(path) / layout.folders[binary]
+    assert find(layout, (tmp_path / "nowhere", tmp_path)) == path
+    if not packed:
+        assert find(layout, (path,)) == path  # as torchvision's root, and as the folder itself
+    for found, split in zip(read(path, layout), ("train", "test"), strict=True):
+        images, labels = joined(batches, split)
+        np.testing.assert_array_equal(found[0], images)
+        np.testing.assert_array_equal(found[1], labels)
+        assert (found[0].dtype, found[1].dtype) == (np.uint8, np.int64)
 
 
-def test_the_hand_made_pickle_is_what_pickle_reads():
-    values = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    read = pickle.loads(pickled({"data": values, "labels": [1, -2], "name": "x"}), encoding="bytes")
-    np.testing.assert_array_equal(read[b"data"], values)
-    assert (read[b"labels"], read[b"name"]) == ([1, -2], b"x")
-
-
-class Harmful:
-    def __reduce__(self) -> tuple:
-        return print, ("executed",)
-
-
-@pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_a_pickle_that_runs_code_is_refused(protocol, capsys):
-    with pytest.raises(ValueError, match=r"it names (__builtin__|builtins)\.print, which no batch does"):
-        read_pickled(pickle.dumps({"data": Harmful()}, protocol), CIFAR10)
-    assert capsys.readouterr().out == ""
+def test_an_archive_comes_before_its_folder_and_nothing_is_nothing(tmp_path):
+    path = tmp_path / CIFAR10.archives[0]
+    write_cifar10(tmp_path)
+    packed = path.read_bytes()
+    unpack(path)
+    path.write_bytes(packed)
+    assert find(CIFAR10, (tmp_path,)) == path
+    assert find(CIFAR100, (tmp_path,)) is None
+    (tmp_path / "train").mkdir(), (tmp_path / "test").mkdir()  # folders are no batches
+    assert find(CIFAR100, (tmp_path,)) is None
 
 
 IMAGES = planes(np.zeros((3, 32, 32, 3), np.uint8))
@@ -81,10 +87,10 @@ def test_errors_name_the_archive_and_the_batch(tmp_path):
     files = python_files(batches, folder="x", classes=10)
     tar_gz(path, files | {"x/data_batch_3": files["x/data_batch_3"][:-9]})
     with pytest.raises(DataError, match=f"x/data_batch_3 in {path} is not a batch of the data set: it cannot be"):
-        read_archive(path, CIFAR10)
+        read(path, CIFAR10)
     tar_gz(path, files | {"x/test_batch": pickled({"data": IMAGES, "labels": [0, 10, 3]})})
     with pytest.raises(DataError, match=f"x/test_batch in {path} .* labels go from 0 to 10"):
-        read_archive(path, CIFAR10)
+        read(path, CIFAR10)
     tar_gz(path, {name: contents for name, contents in files.items() if not name.endswith(("_2", "test_batch"))})
     with pytest.raises(DataError, match=f"{path} lacks data_batch_2, test_batch"):
-        read_archive(path, CIFAR10)
+        read(path, CIFAR10)

@@ -1,0 +1,249 @@
+"""Pictures as a source of batches: read, decoded and cropped on the host by grain, ahead of the training step.
+
+The order of an epoch and the crop of each image follow from the seed, the epoch and the place in the order, whatever
+the number of threads, processes or restarts.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from stata_jax.data import jpeg
+from stata_jax.data.batches import Plan, spread
+from stata_jax.data.records import Damage, Records
+from stata_jax.data.stream import Stream, need_grain
+
+
+def _crop(
+    example: dict[str, Any], random: np.random.Generator, *, size: int, scale: tuple[float, float]
+) -> dict[str, Any]:
+    return example | {"image": jpeg.random_resized_crop(example["image"], random, size=size, scale=scale)}
+
+
+def train_images(records: Records, *, plan: Plan, seed: int, size: int, scale: tuple[float, float]) -> Any:
+    """This process's training images, one after the other, without end.
+
+    Args:
+      records: The training set.
+      plan: How the epochs are cut into batches.
+      seed: What order and crops follow from.
+      size: Height and width of the crops, in pixels.
+      scale: Least and largest share of an image's area in a crop.
+
+    Returns:
+      A `grain.MapDataset`, whose element `k` is image `k % share` of batch `k // share`, counted over all epochs.
+    """
+    import grain
+
+    shuffled = grain.MapDataset.source(records).seed(seed).shuffle().repeat()  # anew in each epoch
+    crops = shuffled.random_map(partial(_crop, size=size, scale=scale))
+
+    def image_at(k: int) -> Any:
+        batch, place = divmod(k, plan.share)
+        epoch, step = divmod(batch, plan.steps_per_epoch)
+        return crops[epoch * len(records) + plan.train_start(epoch, step) + place]
+
+    return grain.MapDataset.range(2**40).map(image_at)
+
+
+def test_images(records: Records, *, plan: Plan, size: int) -> Any:
+    """This process's test images, padded to whole batches, as a `grain.MapDataset`; see `train_images`."""
+    import grain
+
+    def image_at(k: int) -> dict[str, Any]:
+        step, place = divmod(k, plan.test_share)
+        example = records[int(plan.test_positions(step)[0][place])]
+        return example | {"image": jpeg.centre_crop(example["image"], size=size)}
+
+    return grain.MapDataset.range(plan.test_steps * plan.test_share).map(image_at)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureOptions:
+    """What becomes of pictures.
+
+    Attributes:
+      image_size: Height and width of the images, in pixels.
+      channels: 3 for RGB, 1 for grey.
+      crop_scale: Least and largest share of a picture's area in a training crop.
+      workers: Processes that decode; 0 for threads, one per core, in this process.
+      batch_size: Images per training batch, over all processes.
+      eval_batch_size: Images per test batch, over all processes.
+      seed: What the order of the epochs and the crops follow from.
+      train_examples: How many training images to use; 0 for all.
+      test_examples: How many test images to use; 0 for all.
+      process_index: Which process this is.
+      process_count: How many share each batch.
+
+    Raises:
+      DataError: If grain, which reads pictures, is not installed.
+      ValueError: If a number is impossible.
+    """
+
+    image_size: int
+    channels: int = 3
+    crop_scale: tuple[float, float]
+    workers: int
+    batch_size: int
+    eval_batch_size: int
+    seed: int
+    train_examples: int = 0
+    test_examples: int = 0
+    process_index: int = 0
+    process_count: int = 1
+
+    def __post_init__(self) -> None:
+        if self.image_size < 1 or self.workers < 0 or not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
+            raise ValueError(
+                "data.image_size must be at least 1, data.workers at least 0, augment.crop_scale two increasing shares "
+                f"above 0 and at most 1: got {self.image_size}, {self.workers}, {self.crop_scale}"
+            )
+        if self.channels not in (1, 3):
+            raise ValueError(f"data.channels must be 1, grey, or 3, RGB, for pictures: got {self.channels}")
+        need_grain()
+
+
+class PictureSource:
+    """Batches of pictures of any size, a `Source`. The batches are NumPy arrays."""
+
+    def __init__(
+        self, train: Records | None, test: Records, options: PictureOptions, *, num_classes: int, no_training: str = ""
+    ) -> None:
+        """Prepares the streams, which start with the first batch.
+
+        Args:
+          train: The training set, or None to test only.
+          test: The test set.
+          options: What becomes of them.
+          num_classes: Number of classes.
+          no_training: Why there is no training set.
+
+        Raises:
+          DataError: If the data is fewer than one batch.
+          ValueError: If a batch does not divide over the processes.
+        """
+        self.plan = Plan(
+            0 if train is None else len(train),
+            len(test),
+            options.batch_size,
+            options.eval_batch_size,
+            options.process_index,
+            options.process_count,
+            no_training,
+        )
+        self.train_examples, self.test_examples = self.plan.train_examples, self.plan.test_examples
+        size, channels, workers = options.image_size, options.channels, options.workers
+        self.num_classes, self.image_shape = num_classes, (size, size, channels)
+        self._train: Stream | None = None
+        if train is not None:
+            images = train_images(train, plan=self.plan, seed=options.seed, size=size, scale=options.crop_scale)
+            self._train = Stream(images, size=self.plan.share, workers=workers)
+            self._damaged_train = Damage(train, what="training")
+        self._test = Stream(test_images(test, plan=self.plan, size=size), size=self.plan.test_share, workers=workers)
+        self._damaged_test = Damage(test, what="test")
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch; what is left over is not shown in that epoch."""
+        return self.plan.steps_per_epoch
+
+    @property
+    def test_steps(self) -> int:
+        """Batches that hold every test image; the last may be padded."""
+        return self.plan.test_steps
+
+    def train_batch(self, epoch: int, step: int) -> dict[str, np.ndarray]:
+        """Batch `step` of an epoch, see `Source.train_batch`.
+
+        Raises:
+          DataError: If a picture cannot be read.
+          ValueError: If there is no such epoch or step.
+        """
+        self.plan.train_start(epoch, step)  # checks them, and that there is a training set
+        assert self._train is not None
+        batch = self._train.batch(int(epoch) * self.steps_per_epoch + int(step))
+        self._damaged_train.meet(batch.pop("damaged"))
+        if step == self.steps_per_epoch - 1:
+            self._damaged_train.end()
+        return self._shaped(batch)
+
+    def test_batch(self, step: int) -> dict[str, np.ndarray]:
+        """Batch `step` of the test set, see `Source.test_batch`.
+
+        Raises:
+          DataError: If a picture cannot be read.
+          ValueError: If there is no such step.
+        """
+        _, mask = self.plan.test_positions(step)
+        batch = self._test.batch(int(step))
+        damaged = batch.pop("damaged")
+        self._damaged_test.meet(damaged)
+        if step == self.test_steps - 1:
+            self._test.close()
+            self._damaged_test.end()
+        return self._shaped(batch) | {"mask": mask & (damaged < 0)}
+
+    def close(self) -> None:
+        """Ends the threads and processes that make batches ahead."""
+        if self._train is not None:
+            self._train.close()
+        self._test.close()
+
+    def _shaped(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return batch | {"image": batch["image"].reshape(-1, *self.image_shape)}  # grey pictures have no channel axis
+
+
+class Split(NamedTuple):
+    """Where the pictures of a split come from.
+
+    Attributes:
+      examples: `image`, the bytes of a file, `label` and `file_name`.
+      name: Of where they are, for messages.
+      checked: Whether each has been looked at before, so that a damaged one is an error; else it is left out.
+    """
+
+    examples: Sequence[Any]
+    name: str
+    checked: bool = False
+
+
+def make_source(
+    train: Split | str,
+    test: Split,
+    options: PictureOptions,
+    *,
+    num_classes: int,
+    decode: Callable[[bytes], Image.Image] = jpeg.decode,
+) -> PictureSource:
+    """Makes a source of two splits.
+
+    Args:
+      train: The training split, or what to do to get one.
+      test: The test split.
+      options: What becomes of the pictures.
+      num_classes: Number of classes.
+      decode: From the bytes of a file to a picture.
+
+    Raises:
+      DataError: If the data is too small, or most of it is damaged.
+      ValueError: If a batch does not divide over the processes.
+    """
+
+    def records(split: Split, wanted: int, key: str) -> Records:
+        chosen = spread(len(split.examples), wanted, key=key)
+        made = Records(split.examples, chosen, name=split.name, decode=decode, lenient=not split.checked)
+        if not split.checked:
+            made.look()
+        return made
+
+    return PictureSource(
+        None if isinstance(train, str) else records(train, options.train_examples, "data.train_examples"),
+        records(test, options.test_examples, "data.test_examples"),
+        options,
+        num_classes=num_classes,
+        no_training=train if isinstance(train, str) else "",
+    )
