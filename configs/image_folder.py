@@ -14,7 +14,7 @@ The network is that of CIFAR-100, on 128x128 pixels in 64 patches; nothing of it
 
 from ml_collections import ConfigDict
 
-from configs import cifar100, variants
+from stata_jax.configs import cifar100, variants
 
 
 def get_config(variant: str = "") -> ConfigDict:

@@ -187,7 +187,7 @@ def test_variants_differ_in_what_they_say():
 def test_every_config_file_is_possible():
     folder = pathlib.Path(common.__file__).parent
     paths = sorted(set(folder.glob("*.py")) - {folder / "variants.py", folder / "grids.py"})
-    assert len(paths) == 8
+    assert len(paths) == 9
     for path in paths:
         config.check(config.load(path))
     for path in set(paths) - {folder / "common.py"}:

@@ -1,6 +1,9 @@
 """ImageNet batches: against single images, for order, epochs, shares, restarts, threads and processes."""
 
 import io
+import os
+import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -212,6 +215,32 @@ def test_a_damaged_picture_stops_the_preparation_and_a_whole_one_mends_it(tmp_pa
     assert not any(path.is_file() for path in (tmp_path / "stata_imagenet2012").rglob("*"))
     files[IDS[2]][f"{IDS[2]}_3.JPEG"] = whole
     write_imagenet(manual, files, validation_files())
+    assert make(tmp_path).train_examples == 12
+
+
+KILLED = """
+import os, signal, sys
+from stata_jax.data import jpeg
+from stata_jax.data.imagenet import open_imagenet
+from stata_jax.data.picture_source import PictureOptions
+
+def check(contents):
+    if len(seen) == 8:
+        os.kill(os.getpid(), signal.SIGKILL)
+    seen.append(contents)
+
+seen, jpeg.check = [], check
+options = PictureOptions(image_size=16, crop_scale=(1.0, 1.0), workers=0, batch_size=4, eval_batch_size=4, seed=0)
+open_imagenet(options, data_dir=sys.argv[1], manual_dir="")
+"""
+
+
+def test_a_killed_preparation_is_done_again(tmp_path):
+    write_imagenet(tmp_path / "downloads" / "manual", train_files(), validation_files())
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], env=environment, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert [path.name.split(".")[0] for path in (tmp_path / "stata_imagenet2012").iterdir()] == ["incomplete"]
     assert make(tmp_path).train_examples == 12
 
 

@@ -53,3 +53,19 @@ def write_imagenet(folder: Path, train: dict[str, dict[str, bytes]], validation:
     outer = tar({f"{name}.tar": tar(files) for name, files in train.items()})
     (folder / "ILSVRC2012_img_train.tar").write_bytes(outer)
     (folder / "ILSVRC2012_img_val.tar").write_bytes(tar(validation))
+
+
+def unpack_train(folder: Path, train: dict[str, dict[str, bytes]]) -> None:
+    """Writes what is in the training archive: a folder a class."""
+    for name, files in train.items():
+        (folder / name).mkdir(parents=True)
+        for file, contents in files.items():
+            (folder / name / file).write_bytes(contents)
+
+
+def unpack_validation(folder: Path, validation: dict[str, bytes], *, ids: list[str] | None = None) -> None:
+    """Writes what is in the validation archive, flat, or with the WordNet ids of all 50000 in a folder a class."""
+    for name, contents in validation.items():
+        place = folder if ids is None else folder / ids[int(name[-13:-5]) - 1]
+        place.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(contents)

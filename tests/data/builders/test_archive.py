@@ -8,7 +8,7 @@ import pytest
 from cifar_files import tar_gz
 from imagenet_files import tar
 
-from stata_jax.data.builders.archive import fetch, members
+from stata_jax.data.builders.archive import fetch, members, places
 from stata_jax.data.protocol import DataError
 
 FILES = {"folder/a": b"a" * 700, "b": b"", "folder/c": bytes(range(256)) * 5}
@@ -26,6 +26,16 @@ def test_files_are_read_and_folders_are_passed_over(tmp_path):
     with tarfile.open(tmp_path / "y.tar", "w") as archive:
         archive.add(tmp_path / "folder", "folder")
     assert read((tmp_path / "y.tar").read_bytes()) == {"folder/inside": b"1"}
+
+
+def test_files_of_a_plain_archive_lie_where_they_are_said_to(tmp_path):
+    contents = tar(FILES)
+    found = {name: contents[at : at + size] for name, at, size in places(io.BytesIO(contents), name="x.tar")}
+    assert found == FILES
+    packed = tar_gz(tmp_path / "x.tar.gz", FILES).read_bytes()
+    for wrong in (packed, contents[:1536], contents[:700]):  # where a compressed file lies says nothing
+        with pytest.raises(DataError, match=r"x\.tar is truncated or damaged"):
+            list(places(io.BytesIO(wrong), name="x.tar"))
 
 
 def test_a_plain_archive_is_whole_or_an_error_wherever_it_is_cut():
