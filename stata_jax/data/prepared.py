@@ -11,6 +11,7 @@ import numpy as np
 from stata_jax.data.events import FRAMES
 from stata_jax.data.protocol import DataError
 from stata_jax.data.recordings import DiskStore, RecordingSource, Store, load, make_source
+from stata_jax.data.tfds_store import need_array_record
 
 _BUILDERS = {"cifar10_dvs": "Cifar10Dvs", "dvs128_gesture": "Dvs128Gesture"}
 _IN_MEMORY = 2 * 2**30  # bytes of frames that a data set may take to be held in memory
@@ -50,7 +51,7 @@ def open_recordings(
       process_count: number of processes, each of which gets an equal part of every batch.
 
     Raises:
-      ValueError: an option that cannot be met, published files that are missing or damaged.
+      ValueError: an option that cannot be met, published files that are missing or damaged, no package array_record.
     """
     if name not in _BUILDERS:
         raise ValueError(f"data.source must be one of {', '.join(_BUILDERS)}, got {name!r}")
@@ -58,6 +59,7 @@ def open_recordings(
         raise ValueError(f"data.frames must be one of {', '.join(FRAMES)}, got {frames!r}")
     if timesteps < 1:
         raise ValueError(f"model.timesteps must be at least 1, got {timesteps}: a recording becomes that many frames")
+    need_array_record(f"storing the frames of {name}", instead="prepare and train where it is to be had")
     module = importlib.import_module(f"stata_jax.data.builders.{name}")  # imports TFDS, hence only here
     builder = _prepare(module, name, data_dir=data_dir, manual_dir=manual_dir, timesteps=timesteps, frames=frames)
     train, test = (_open_split(builder, name, split) for split in ("train", "test"))

@@ -251,3 +251,9 @@ def test_options_that_do_not_exist(tmp_path):
         open_one("cifar10_dvs", tmp_path, frames="time")
     with pytest.raises(ValueError, match=r"model\.timesteps must be at least 1, got 0"):
         open_one("cifar10_dvs", tmp_path, timesteps=0)
+
+
+def test_a_missing_array_record_is_told(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "array_record.python", None)
+    with pytest.raises(ValueError, match=r"frames of cifar10_dvs needs the package array_record, which cannot be impor"):
+        open_one("cifar10_dvs", tmp_path)
