@@ -255,5 +255,5 @@ def test_options_that_do_not_exist(tmp_path):
 
 def test_a_missing_array_record_is_told(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "array_record.python", None)
-    with pytest.raises(ValueError, match=r"frames of cifar10_dvs needs the package array_record, which cannot be impor"):
+    with pytest.raises(ValueError, match=r"frames of cifar10_dvs needs the package array_record, which cannot be im"):
         open_one("cifar10_dvs", tmp_path)
