@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from stata_jax.models.normalize import Kept, gradient_terms, input_gradient, shift_and_scale, statistics
+from stata_jax.models.normalize import Kept, gradient_sums, input_gradient, shift_and_scale, statistics
 from stata_jax.spiking.bytes import restore
-from stata_jax.spiking.lif import Neuron, current_gradient, fire_by_pieces
+from stata_jax.spiking.lif import Neuron, current_gradient, fire_and_count
 from stata_jax.spiking.one_pass import apart
-from stata_jax.spiking.pieces import map_and_sum_pieces, sum_over_time
+from stata_jax.spiking.pieces import map_and_sum_pieces
 
 Fired = tuple[jax.Array, jax.Array, jax.Array, jax.Array]  # spikes, their number, mean and variance
-Terms = tuple[jax.Array, jax.Array]
+Sums = tuple[jax.Array, jax.Array]
 
 
 class Constants(NamedTuple):
@@ -64,7 +64,11 @@ def normalize_and_fire(x: jax.Array, scale: jax.Array, bias: jax.Array, constant
     """
     mean, var = statistics(x, axis_name=constants.axis_name)
     factor = jax.lax.rsqrt(var + constants.epsilon) * scale
-    spikes, count = fire_by_pieces(constants.neuron, x, lambda x: constants.current(x, mean, factor, bias))
+
+    def scan(x: jax.Array, *, unroll: int) -> tuple[jax.Array, jax.Array]:
+        return fire_and_count(constants.neuron, constants.current(x, mean, factor, bias), unroll=unroll)
+
+    spikes, count = map_and_sum_pieces(scan, x)
     return spikes.astype(x.dtype), count, mean, var
 
 
@@ -81,13 +85,13 @@ def _backward(
     (x, mean, inverse, scale), bias = kept
     factor = inverse * scale
 
-    def through_neurons(x: jax.Array, spike_gradient: jax.Array, *, unroll: int) -> tuple[jax.Array, Terms]:
+    def through_neurons(x: jax.Array, spike_gradient: jax.Array, *, unroll: int) -> tuple[jax.Array, Sums]:
         current = constants.current(x, mean, factor, bias)
         # Each timestep is written down once, for the sums and then for the gradient of `x`.
         dy = apart(current_gradient(constants.neuron, current, spike_gradient, gradients[1], unroll=unroll))
         if constants.repeats > 1:
-            dy = sum_over_time(dy)[None]
-        return dy, gradient_terms(mean, inverse, x, dy)
+            dy = jnp.sum(dy, axis=0, keepdims=True)
+        return dy, gradient_sums(mean, inverse, x, dy)
 
     dy, (scale_gradient, bias_gradient) = map_and_sum_pieces(through_neurons, x, gradients[0])
     dx = input_gradient(kept[0], dy, scale_gradient, bias_gradient, constants.axis_name)

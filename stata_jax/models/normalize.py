@@ -107,14 +107,15 @@ def _backward(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     x, mean, inverse, _ = kept
     dy = gradients[0]
-    scale_gradient, bias_gradient = sum_over_pieces(functools.partial(gradient_terms, mean, inverse), x, dy)
+    scale_gradient, bias_gradient = sum_over_pieces(functools.partial(gradient_sums, mean, inverse), x, dy)
     return input_gradient(kept, dy, scale_gradient, bias_gradient, axis_name), scale_gradient, bias_gradient
 
 
-def gradient_terms(mean: jax.Array, inverse: jax.Array, x: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """`dy n` and `dy`, whose sums over all axes but the last are the gradients of scale and bias."""
+def gradient_sums(mean: jax.Array, inverse: jax.Array, x: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The sums of `dy n` and of `dy` over all axes but the last, which are the gradients of scale and bias."""
+    axes = tuple(range(x.ndim - 1))
     dy = dy.astype(jnp.float32)
-    return dy * _normal(x, mean, inverse), dy
+    return jnp.sum(dy * _normal(x, mean, inverse), axis=axes), jnp.sum(dy, axis=axes)
 
 
 def _normal(x: jax.Array, mean: jax.Array, inverse: jax.Array) -> jax.Array:

@@ -1,7 +1,6 @@
 """The leaky integrate-and-fire neuron (Eqs. 1-3) as one scan over time."""
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -93,37 +92,12 @@ class Neuron(NamedTuple):
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _lif(neuron: Neuron, current: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The spikes `S` of `lif`, and their number, float32."""
-    spikes, count = fire_by_pieces(neuron, current, lambda x: x)
+    spikes, count = map_and_sum_pieces(functools.partial(fire_and_count, neuron), current)
     return spikes.astype(current.dtype), count
 
 
-def fire_by_pieces(
-    neuron: Neuron, x: jax.Array, current: Callable[[jax.Array], jax.Array]
-) -> tuple[jax.Array, jax.Array]:
-    """The spikes of the neurons that `x` gives a current, and their number, float32.
-
-    Args:
-      neuron: The constants.
-      x: Shape (T, ..., C), or (1, ..., C) where one timestep stands for several.
-      current: Turns `x`, or a part of it, into the current at each timestep.
-
-    Returns:
-      The spikes `S`, shape (T, ..., C), as bytes if the neuron is lean, and a scalar.
-    """
-
-    def scan(x: jax.Array, *, unroll: int) -> tuple[jax.Array, jax.Array]:
-        spikes = charge_and_fire(neuron, current(x), unroll=unroll)[0]
-        return spikes, spikes.astype(jnp.float32)
-
-    def whole(x: jax.Array, *, unroll: int) -> tuple[jax.Array, jax.Array]:
-        return fire_and_count(neuron, current(x), unroll=unroll)
-
-    spikes, counts = map_and_sum_pieces(scan, x, elsewhere=whole)
-    return spikes, jnp.sum(counts)
-
-
 def fire_and_count(neuron: Neuron, current: jax.Array, *, unroll: int) -> tuple[jax.Array, jax.Array]:
-    """The spikes `S` of `charge_and_fire` and their number, for hardware that takes whole arrays."""
+    """The spikes `S` of `charge_and_fire`, as bytes if the neuron is lean, and their number, float32."""
     if one_pass.suits(current.shape[0]):
         return one_pass.read_words(fire_in_words(neuron, current), current.shape[0], neuron.spike_type(current))
     spikes = one_pass.apart(charge_and_fire(neuron, current, unroll=unroll)[0])

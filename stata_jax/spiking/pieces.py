@@ -1,8 +1,8 @@
 """Going through large arrays in pieces, which a processor's cache holds.
 
 A processor's compiler fuses a chain of simple operations into everything that reads its result, and repeats it there;
-what it does not fuse goes to memory and back at each operation. In a loop over pieces neither happens. The loop is one
-function of the compiler, with all that it does in it, so that pieces can be small. Accelerators take whole arrays.
+what it does not fuse goes to memory and back at each operation. In a loop over pieces neither happens. Accelerators
+take whole arrays.
 """
 
 import functools
@@ -15,20 +15,18 @@ import jax.numpy as jnp
 
 from stata_jax.spiking.entry import first_entry
 from stata_jax.spiking.hardware import by_hardware
-from stata_jax.spiking.kernel import one_kernel
 from stata_jax.spiking.one_pass import MOST, apart, row_major
 
 # Values of one array in a piece: the arrays of a piece, in float32, fit the caches of one core. Arrays whose first and
 # last axes alone hold more stay whole.
-PIECE = 24576
+PIECE = 262144
 
 
 def scan_by_pieces(scan: Callable[..., Any], *arrays: jax.Array) -> Any:
     """Applies a scan over time in which the entries of other axes do not meet; see `by_pieces`.
 
     Args:
-      scan: Takes arrays of shape (T, ...) and the option `unroll`, for `jax.lax.scan`; returns arrays (T, ...). Of
-        operations that `one_kernel` allows.
+      scan: Takes arrays of shape (T, ...) and the option `unroll`, for `jax.lax.scan`; returns arrays (T, ...).
       *arrays: All of one shape (T, ...).
 
     Returns:
@@ -59,7 +57,7 @@ def by_pieces(function: Callable[..., Any], *arrays: jax.Array, elsewhere: Calla
     """Applies a function in which the entries of all axes but the first and the last do not meet.
 
     Args:
-      function: Takes and returns arrays of the shape of `arrays`. Of operations that `one_kernel` allows.
+      function: Takes and returns arrays of the shape of `arrays`.
       *arrays: All of one shape (T, ..., C).
       elsewhere: What stands for `function` on hardware that takes whole arrays; None: the function itself.
 
@@ -74,107 +72,69 @@ def by_pieces(function: Callable[..., Any], *arrays: jax.Array, elsewhere: Calla
 
 
 def sum_over_pieces(function: Callable[..., Any], *arrays: jax.Array) -> Any:
-    """Adds up over all axes but the last what a function returns for each entry.
+    """Adds up what a function returns for the pieces; elsewhere than on a processor, it takes all at once.
 
     Args:
-      function: Takes and returns arrays (T, ..., C), in which the entries of all axes but the first and the last do not
-        meet. Of operations that `one_kernel` allows.
+      function: Takes arrays of shape (T, ..., C) and returns sums over all axes but the last, or over all.
       *arrays: All of one shape (T, ..., C).
 
     Returns:
-      Sums of shape (C,).
+      What `function` returns for the arrays.
     """
 
     def in_pieces(*arrays: jax.Array) -> Any:
         return _loop(lambda *parts: ((), function(*parts)), arrays)[1]
 
-    return by_hardware(*arrays, cpu=in_pieces, default=lambda *arrays: jax.tree.map(_sum, function(*arrays)))
+    return by_hardware(*arrays, cpu=in_pieces, default=function)
 
 
-def map_and_sum_pieces(
-    scan: Callable[..., Any], *arrays: jax.Array, elsewhere: Callable[..., Any] | None = None
-) -> Any:
+def map_and_sum_pieces(scan: Callable[..., Any], *arrays: jax.Array) -> Any:
     """Applies a scan as `scan_by_pieces` does, and adds up what else it returns as `sum_over_pieces` does, in one go.
 
     Args:
-      scan: Takes arrays of shape (T, ..., C) and the option `unroll`; returns two such arrays, or a tree of them for
-        the second, to be added up. Of operations that `one_kernel` allows.
+      scan: Takes arrays of shape (T, ..., C) and the option `unroll`; returns an array of that shape, and sums over all
+        axes but the last, or over all.
       *arrays: Of one shape (T, ..., C), but for T, which may be 1 in some, and in the result.
-      elsewhere: What stands for `scan` on hardware that takes whole arrays, and returns sums; None: the scan itself.
 
     Returns:
-      The first array that `scan` returns, and the sums of the others over all axes but the last.
+      What `scan` returns for the arrays.
     """
-
-    def whole(*arrays: jax.Array, unroll: int) -> Any:
-        if elsewhere is not None:
-            return elsewhere(*arrays, unroll=unroll)
-        first, terms = scan(*arrays, unroll=unroll)
-        return first, jax.tree.map(_sum, terms)
 
     def in_pieces(*arrays: jax.Array) -> Any:
         return _loop(functools.partial(scan, unroll=1), arrays)
 
-    return by_hardware(*arrays, cpu=in_pieces, default=_unrolled(whole))
-
-
-def _sum(x: jax.Array) -> jax.Array:
-    return jnp.sum(x, axis=tuple(range(x.ndim - 1)))
-
-
-def sum_over_time(x: jax.Array) -> jax.Array:
-    """The sum over the timesteps of (T, ...), added up in float32, in a form that `one_kernel` allows."""
-
-    def one_by_one(x: jax.Array) -> jax.Array:
-        values = x.astype(jnp.float32)
-        if x.shape[0] <= MOST:
-            total = functools.reduce(jnp.add, values)
-        else:
-            nothing = jnp.zeros(x.shape[1:], jnp.float32)
-            total = jax.lax.scan(lambda total, at_t: (total + at_t, None), nothing, values)[0]
-        return total.astype(x.dtype)
-
-    total: jax.Array = by_hardware(x, cpu=one_by_one, default=functools.partial(jnp.sum, axis=0))
-    return total
+    return by_hardware(*arrays, cpu=in_pieces, default=_unrolled(scan))
 
 
 def _loop(function: Callable[..., Any], arrays: tuple[jax.Array, ...]) -> Any:
-    """Applies a function piece by piece, as one kernel.
+    """Applies a function piece by piece.
 
-    It returns two trees: arrays like those given, put together, and terms, of which the sums over all axes but the last
-    are returned. If there is one array of the first kind, it takes the place of the last array given, where that is one
-    of several and as large: each piece is read before it is overwritten.
+    It returns two trees: arrays like those given, which are put together, and sums, which are added up. If there is one
+    array of the first kind, it takes the place of the last array given, where that is one of several and as large: each
+    piece is read before it is overwritten.
     """
     *others, last = arrays
-    like, terms = jax.eval_shape(function, *arrays)
-    if last.size == 0 or last.ndim == 1:
-        found, terms = function(*arrays)
-        return found, jax.tree.map(_sum, terms)
+    if last.size == 0:
+        return function(*arrays)
+    like, sums = jax.eval_shape(function, *arrays)
     timesteps = max(x.shape[0] for x in (*arrays, *jax.tree.leaves(like)))
     shape = (timesteps, *last.shape[1:])
     piece = piece_shape(shape)
     counts = [whole // part for whole, part in zip(shape, piece, strict=True)]
     replace = bool(others) and [(x.shape, x.dtype) for x in jax.tree.leaves(like)] == [(last.shape, last.dtype)]
+    start = jax.tree.map(lambda x: last if replace else room(x.shape, x.dtype, beside=arrays[0]), like)
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), sums)
 
-    def go(*arrays: jax.Array) -> Any:
-        inputs = arrays[:-1] if replace else arrays
-        start = jax.tree.map(lambda x: arrays[-1] if replace else room(x.shape, x.dtype, beside=arrays[0]), like)
-        # Terms of one place in a piece are added up to the end: a sum over places is no operation for a kernel.
-        totals = jax.tree.map(lambda x: jnp.zeros(piece[1:], x.dtype), terms)
+    def one(i: jax.Array, state: Any) -> Any:
+        results, totals = state
+        origin = [index * part for index, part in zip(jnp.unravel_index(i, counts), piece, strict=True)]
+        inputs = (*others, *jax.tree.leaves(results)) if replace else arrays
+        parts = (jax.lax.dynamic_slice(x, origin, (x.shape[0], *piece[1:])) for x in inputs)
+        found, sums = function(*parts)
+        put = functools.partial(jax.lax.dynamic_update_slice, start_indices=origin)
+        return jax.tree.map(put, results, found), jax.tree.map(jnp.add, totals, sums)
 
-        def one(i: jax.Array, state: Any) -> Any:
-            results, totals = state
-            origin = [index * part for index, part in zip(jnp.unravel_index(i, counts), piece, strict=True)]
-            sources = (*inputs, *jax.tree.leaves(results)) if replace else inputs
-            parts = (jax.lax.dynamic_slice(x, origin, (x.shape[0], *piece[1:])) for x in sources)
-            found, terms = function(*parts)
-            put = functools.partial(jax.lax.dynamic_update_slice, start_indices=origin)
-            return jax.tree.map(put, results, found), jax.tree.map(lambda x, y: x + sum_over_time(y), totals, terms)
-
-        return jax.lax.fori_loop(0, math.prod(counts), one, (start, totals))
-
-    results, totals = one_kernel(go, *arrays)
-    return results, jax.tree.map(_sum, totals)
+    return jax.lax.fori_loop(0, math.prod(counts), one, (start, nothing))
 
 
 def room(shape: tuple[int, ...], dtype: Any, *, beside: jax.Array) -> jax.Array:
