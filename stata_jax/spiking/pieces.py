@@ -19,7 +19,7 @@ from stata_jax.spiking.one_pass import MOST, apart, row_major
 
 # Values of one array in a piece: the arrays of a piece, in float32, fit the caches of one core. Arrays whose first and
 # last axes alone hold more stay whole.
-PIECE = 262144
+PIECE = 131072
 
 
 def scan_by_pieces(scan: Callable[..., Any], *arrays: jax.Array) -> Any:
