@@ -77,4 +77,5 @@ def _classes(train: Path, test: Path, num_classes: int) -> list[str]:
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    shown = (name.encode(errors="replace").decode() for name in names[:_SHOWN])  # a file's name may be no text
+    return ", ".join(shown) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -9,6 +9,7 @@ import numpy as np
 
 from stata_jax.data import pictures
 from stata_jax.data.builders.archive import places
+from stata_jax.data.protocol import DataError
 
 
 class _Names:
@@ -54,10 +55,13 @@ class Tar(Sequence[Any]):
           label_of: From the name of a file to its label.
 
         Raises:
-          DataError: If the archive is truncated or damaged.
+          DataError: If the archive is truncated or damaged, or empty.
         """
         with path.open("rb") as file:
-            names, self._starts, self._sizes = zip(*places(file, name=str(path)), strict=True)
+            found = list(places(file, name=str(path)))
+        if not found:
+            raise DataError(f"there is no file in {path}: get it again")
+        names, self._starts, self._sizes = zip(*found, strict=True)
         self.path, self._names, self._labels = path, _Names(names), [label_of(name) for name in names]
 
     def __len__(self) -> int:

@@ -7,7 +7,7 @@ here they are scaled, laid on white and turned upright.
 import io
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 _ORIENTATION = 0x0112  # EXIF's tag
 _UPRIGHT = {
@@ -37,7 +37,10 @@ def decode(contents: bytes, *, channels: int = 3, upright: bool = True) -> Image
       Exception: Of whatever kind Pillow raises where the picture is truncated or damaged; ValueError for numbers that
         no picture of 16 bits, or of floating point from 0 to 1, has.
     """
-    image = Image.open(io.BytesIO(contents))
+    try:
+        image = Image.open(io.BytesIO(contents))
+    except UnidentifiedImageError as error:  # which names an object of Python
+        raise ValueError("it is no picture of a format that Pillow knows") from error
     image.load()
     turn = _UPRIGHT.get(_orientation(image)) if upright else None
     eight_bit = _opaque(image).convert("L" if channels == 1 else "RGB")

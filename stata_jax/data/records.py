@@ -119,4 +119,5 @@ class Damage:
 
     def _tell(self, text: str) -> None:
         self._told = len(self._met)
-        print(" ".join(text.split()), file=sys.stderr, flush=True)
+        start = "\n" if sys.stderr.isatty() else ""  # below the line of progress
+        print(start + " ".join(text.split()), file=sys.stderr, flush=True)

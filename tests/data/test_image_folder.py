@@ -1,6 +1,7 @@
 """Your own pictures: which are found, as what, and what becomes of damaged ones."""
 
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -223,6 +224,16 @@ def test_another_form_is_told(folder, remove, message):
             (folder / name).rename(folder / f".{number}")
     with pytest.raises(DataError, match=message.format(folder)):
         make(folder)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text on other systems")
+def test_names_that_are_no_text(tmp_path, capsys):
+    name = os.fsdecode(b"caf\xe9")
+    source = make(
+        write(tmp_path, {f"{place}/{name}/{name}.png": png(5) for place in ("train", "val")}), 1, batch_size=1
+    )
+    assert shown_in_test(source) == [[5], [0]]
+    assert "1 classes (caf?)" in capsys.readouterr().out
 
 
 def test_classes_that_only_the_test_pictures_have_are_named(folder):

@@ -131,6 +131,10 @@ def test_an_archive_cut_short_is_told(tmp_path):
         path.write_bytes(whole[:length])
         with pytest.raises(DataError, match=f"{path} is truncated or damaged"):
             make(tmp_path)
+    write_imagenet(manual(tmp_path), {}, {})
+    (manual(tmp_path) / "ILSVRC2012_img_train.tar").unlink()
+    with pytest.raises(DataError, match=f"there is no file in {path}: get it again"):
+        make(tmp_path)
 
 
 def test_other_names_are_told(tmp_path):

@@ -227,6 +227,12 @@ def test_a_picture_cut_short_is_an_error(kind):
         pictures.decode(contents[: len(contents) // 2])
 
 
+@pytest.mark.parametrize("contents", [b"", b"version https://git-lfs.github.com/spec/v1"])
+def test_what_is_no_picture_is_told_as_that(contents):
+    with pytest.raises(ValueError, match=r"^it is no picture of a format that Pillow knows$"):
+        pictures.decode(contents)
+
+
 def test_endings_are_those_of_formats_that_are_read():
     found = pictures.extensions()
     assert {".jpg", ".jpeg", ".png", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".pgm"} <= found
