@@ -13,7 +13,7 @@ A picture is upright, as published loaders of CIFAR10-DVS (SpikingJelly, after e
 
 import numpy as np
 
-from stata_jax.data.events import Events, check_order
+from stata_jax.data.events import Events, count_backward
 
 _HEADER = b"#!AER-DAT2.0\r\n# Data format is int32 address, int32 timestamp (8 bytes total)\r\n"
 _RECORD = np.dtype([("address", ">u4"), ("time", ">u4")])
@@ -25,7 +25,8 @@ def decode(data: bytes, *, name: str, size: int = _SENSOR) -> tuple[Events, dict
     """Reads a recording.
 
     What jAER passes over is passed over and counted: half a record at the end of the file, and events that belong to
-    no pixel. A timestamp that wraps around 2^32 microseconds goes on counting, as there.
+    no pixel. A timestamp that wraps around 2^32 microseconds goes on counting, as there. Timestamps that run backwards
+    are counted, and stay where they are.
 
     Args:
       data: the whole file.
@@ -33,10 +34,12 @@ def decode(data: bytes, *, name: str, size: int = _SENSOR) -> tuple[Events, dict
       size: height and width of the sensor in pixels, at most 128.
 
     Returns:
-      The events, and how many of what was passed over: `cut_records`, `special_events`.
+      The events, and how many of what was passed over: `cut_records`, `special_events`; and
+      `backward_timestamps`.
 
     Raises:
-      ValueError: another format, no event, an address outside the sensor, or time that runs backwards.
+      ValueError: another format, no event, an address outside the sensor, or time that runs backwards, see
+        `stata_jax.data.events.count_backward`.
     """
     start = _header_end(data, name=name)
     records = np.frombuffer(data, _RECORD, count=(len(data) - start) // _RECORD.itemsize, offset=start)
@@ -57,7 +60,7 @@ def decode(data: bytes, *, name: str, size: int = _SENSOR) -> tuple[Events, dict
             f"at event {first}: it is damaged or from another sensor"
         )
     time = unwrap(time)
-    check_order(time, name=name)
+    passed["backward_timestamps"] = count_backward(time, name=name)
     return (
         Events(
             t=time,
@@ -70,9 +73,14 @@ def decode(data: bytes, *, name: str, size: int = _SENSOR) -> tuple[Events, dict
 
 
 def unwrap(time: np.ndarray, bits: int = 32) -> np.ndarray:
-    """Goes on counting where a timestamp of `bits` bits starts again: at a step back by more than half its range."""
+    """Goes on counting where a timestamp of `bits` bits starts again: at a step back by more than half its range.
+
+    A step forward by more than half the range undoes that: of an event that was written late, just after the others
+    have started again, or of the next one after a timestamp that is wrong altogether.
+    """
     period = 1 << bits
-    return time + period * np.cumsum(np.diff(time, prepend=time[:1]) < -(period // 2))
+    steps = np.diff(time, prepend=time[:1])
+    return time + period * np.cumsum((steps < -(period // 2)).astype(np.int64) - (steps > period // 2))
 
 
 def _header_end(data: bytes, *, name: str) -> int:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stata_jax.data.events import Events, check_order
+from stata_jax.data.events import Events, count_backward
 
 GESTURES = 11
 _VERSION, _END = b"#!AER-DAT3.1\r\n", b"#!END-HEADER\r\n"
@@ -36,11 +36,11 @@ def decode(data: bytes, *, name: str, size: int = 128) -> tuple[Events, dict[str
 
     Returns:
       The events, with x, y and polarity as they are stored, and how many of what was passed over: `special_events`
-      (of other types), `invalid_events`.
+      (of other types), `invalid_events`; and `backward_timestamps`, which are counted and stay where they are.
 
     Raises:
       ValueError: another format, a packet that is cut off or contradicts itself, no event, an address outside the
-        sensor, or time that runs backwards.
+        sensor, or time that runs backwards, see `stata_jax.data.events.count_backward`.
     """
     parts, other = _read_packets(data, _header_end(data, name=name), name=name)
     words = np.concatenate([part["data"] for part, _ in parts]) if parts else np.zeros(0, np.uint32)
@@ -60,7 +60,7 @@ def decode(data: bytes, *, name: str, size: int = 128) -> tuple[Events, dict[str
             f"{name} has {outside.size} addresses outside the {size}x{size} sensor, the first x {x[first]}, "
             f"y {y[first]} at event {first}: it is damaged or from another sensor"
         )
-    check_order(time, name=name)
+    passed["backward_timestamps"] = count_backward(time, name=name)
     return Events(time, x, y, (words >> 1 & 1).astype(np.uint8)), passed
 
 
@@ -137,6 +137,8 @@ class Span(NamedTuple):
 def parse_labels(text: str, *, name: str) -> list[Span]:
     """Reads a label file: a heading, then lines `class,startTime_usec,endTime_usec` with classes from 1 to 11.
 
+    The heading may be missing. It has no digit, so that a first line with one is a span, or an error.
+
     Args:
       text: the whole file.
       name: of the file, for error messages.
@@ -145,9 +147,10 @@ def parse_labels(text: str, *, name: str) -> list[Span]:
       ValueError: no line, a line of another form, a class that does not exist, or an end that is not after its start.
     """
     spans = []
-    for number, line in enumerate(text.splitlines()[1:], start=2):
-        if not line.strip():
-            continue
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    if lines and not any(map(str.isdigit, lines[0][1])):
+        del lines[0]
+    for number, line in lines:
         try:
             label, start, end = (int(word) for word in line.split(","))
         except ValueError:

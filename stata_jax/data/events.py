@@ -16,7 +16,7 @@ MOST = 255  # the largest count that a frame holds
 
 
 class Events(NamedTuple):
-    """Events in the order of their time.
+    """Events in the order in which a camera wrote them: that of their time, but for `count_backward`.
 
     Attributes:
       t: `(E,)` int64, microseconds.
@@ -70,6 +70,9 @@ def runs_by_duration(t: np.ndarray, timesteps: int) -> np.ndarray:
 def to_frames(events: Events, *, timesteps: int, by: str, height: int, width: int, name: str) -> tuple[np.ndarray, int]:
     """Counts events into frames: `frames[i, y, x, p]` is the number of events `(x, y, p)` in run `i`.
 
+    By count, the order is that of the file. By duration, events are sorted by their time first, those of equal time in
+    the order of the file.
+
     Args:
       events: `E` events.
       timesteps: `T`, the number of frames.
@@ -82,8 +85,8 @@ def to_frames(events: Events, *, timesteps: int, by: str, height: int, width: in
       `(T, H, W, 2)` uint8, in which a count above 255 is 255, and how many counts were cut down so.
 
     Raises:
-      ValueError: an unknown `by`; fewer events than frames; an event outside the frame; or, by duration, time that runs
-        backwards or is shorter than one microsecond a frame.
+      ValueError: an unknown `by`; fewer events than frames; an event outside the frame; or, by duration, a time that is
+        shorter than one microsecond a frame.
     """
     if by not in FRAMES:
         raise ValueError(f"data.frames must be one of {', '.join(FRAMES)}, got {by!r}")
@@ -100,7 +103,7 @@ def to_frames(events: Events, *, timesteps: int, by: str, height: int, width: in
     if by == "count":
         runs = runs_by_count(count, timesteps)
     else:
-        check_order(events.t, name=name)
+        events = select(events, np.argsort(events.t, kind="stable"))
         lasts = events.t[-1] - events.t[0]
         if lasts < timesteps:
             raise ValueError(
@@ -115,23 +118,27 @@ def to_frames(events: Events, *, timesteps: int, by: str, height: int, width: in
     return frames, int(np.count_nonzero(counts > MOST))
 
 
-def check_order(t: np.ndarray, *, name: str) -> None:
-    """Checks that time never runs backwards.
+def count_backward(t: np.ndarray, *, name: str) -> int:
+    """Counts the timestamps that are earlier than the one before them; cameras write some.
 
     Args:
-      t: `(E,)` timestamps in microseconds.
+      t: `(E,)` timestamps in microseconds, in the order of the file.
       name: of the recording, for the message.
 
     Raises:
-      ValueError: naming the first event that is earlier than the one before it.
+      ValueError: time runs backwards as a whole: of all steps between two events that change the time, more than half
+        go back.
     """
-    back = np.flatnonzero(np.diff(t) < 0)
-    if back.size:
-        first = int(back[0])
+    steps = np.diff(t)
+    back, forth = int((steps < 0).sum()), int((steps > 0).sum())
+    if back > forth:
+        first = int(np.flatnonzero(steps < 0)[0])
         raise ValueError(
-            f"{name} has timestamps that run backwards, {back.size} times, first from {t[first]} to {t[first + 1]} "
-            f"microseconds at event {first + 1}: the recording is damaged, fetch it again or remove it"
+            f"{name} has timestamps that run backwards in {back} of the {back + forth} places where they change, first "
+            f"from {t[first]} to {t[first + 1]} microseconds at event {first + 1}, and more than half is too many: the "
+            "recording is damaged, fetch it again or remove it"
         )
+    return back
 
 
 def select(events: Events, chosen: np.ndarray | slice) -> Events:

@@ -46,7 +46,7 @@ def test_a_recording_written_by_hand_gives_these_frames():
     assert zlib.crc32(data) == CHECKSUMS["bytes"]
 
     decoded, passed = decode(data, name="a.aedat")
-    assert passed == {"special_events": 0, "invalid_events": 0}
+    assert passed == {"special_events": 0, "invalid_events": 0, "backward_timestamps": 0}
     for axis, values in zip("xypt", zip(*events, strict=True), strict=True):
         np.testing.assert_array_equal(getattr(decoded, axis), values)
     for by in ("count", "duration"):
@@ -77,7 +77,15 @@ def test_other_types_and_invalid_events_are_passed_over_and_counted():
     data = HEADER + special + packet(event(1, 2, 0, 10), event(3, 4, 1, 11, valid=0)) + spare
     events, passed = decode(data, name="a.aedat")
     np.testing.assert_array_equal(np.stack(events[:3]), [[10, 20], [1, 5], [2, 6]])
-    assert passed == {"special_events": 2, "invalid_events": 1}
+    assert passed == {"special_events": 2, "invalid_events": 1, "backward_timestamps": 0}
+
+
+def test_backward_timestamps_are_counted_and_stay():
+    data = HEADER + packet(*(event(t, 0, 0, t) for t in (10, 12, 11, 11, 15, 3, 20))) + packet(event(19, 0, 0, 19))
+    events, passed = decode(data, name="a.aedat")
+    np.testing.assert_array_equal(events.t, [10, 12, 11, 11, 15, 3, 20, 19])
+    np.testing.assert_array_equal(events.x, events.t)
+    assert passed["backward_timestamps"] == 3
 
 
 def test_overflows_count_half_the_range():
@@ -101,7 +109,10 @@ PACKET = packet(event(1, 2, 0, 10), event(1, 2, 0, 11))
         (HEADER + PACKET + PACKET[:27], "ends within the head of a packet"),
         (HEADER + packet(event(0, 0, 0, 1), capacity=0), "impossible packet"),
         (HEADER + packet(event(0, 0, 0, 1), size=0), "impossible packet"),
-        (HEADER + PACKET + packet(event(1, 2, 0, 10)), "timestamps that run backwards, 1 times, first from 11 to 10"),
+        (
+            HEADER + PACKET + packet(event(1, 2, 0, 10), event(1, 2, 0, 9)),
+            "timestamps that run backwards in 2 of the 3 places where they change, first from 11 to 10 microseconds",
+        ),
         (
             HEADER + packet(event(128, 2, 0, 10)),
             "1 addresses outside the 128x128 sensor, the first x 128, y 2 at event 0",
@@ -117,6 +128,18 @@ def test_damage_names_the_file(data, message):
 def test_labels_are_numbered_from_zero():
     text = "class,startTime_usec,endTime_usec\n2,80048239,85092709\r\n11,1,2\n\n"
     assert parse_labels(text, name="a.csv") == [Span(1, 80048239, 85092709), Span(10, 1, 2)]
+
+
+@pytest.mark.parametrize("heading", ["", "\n", "class,startTime_usec,endTime_usec\n", "\nclass\n"])
+def test_labels_without_a_heading_lose_no_span(heading):
+    text = heading + "2,10,20\n 11, 30, 40\n"
+    assert parse_labels(text, name="a.csv") == [Span(1, 10, 20), Span(10, 30, 40)]
+
+
+@pytest.mark.parametrize("first", ["2,10", "2;10;20", "\ufffd2,10,20", "class 2,10,20"])
+def test_a_first_line_that_may_be_a_span_is_never_passed_over(first):
+    with pytest.raises(ValueError, match=rf"a_labels\.csv, line 1: '{first}' is not class,startTime_usec"):
+        parse_labels(f"{first}\n3,30,40\n", name="a_labels.csv")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stata_jax.data.events import Events, downscale, runs_by_duration, select, to_frames
+from stata_jax.data.events import Events, count_backward, downscale, runs_by_duration, select, to_frames
 
 SIZE = {"height": 5, "width": 7, "name": "a.aedat"}
 
@@ -48,6 +48,33 @@ def test_by_duration_is_runs_of_equal_time_and_the_rest_in_the_last(timesteps, m
     np.testing.assert_array_equal(frames, expected)
 
 
+@given(st.integers(1, 6), st.lists(st.integers(0, 40), min_size=8, max_size=40), st.integers(0, 2**16))
+def test_times_in_any_order_by_count_as_they_stand_by_duration_sorted(timesteps, times, seed):
+    times[:2] = [0, 50]  # so that it is long enough
+    events = draw(len(times), seed)._replace(t=np.array(times))
+    length = len(times) // timesteps
+    frames, _ = to_frames(events, timesteps=timesteps, by="count", **SIZE)
+    expected = count_by_hand(events, timesteps, lambda i: min(i // length, timesteps - 1))
+    np.testing.assert_array_equal(frames, expected)
+    frames, _ = to_frames(events, timesteps=timesteps, by="duration", **SIZE)
+    dt = 50 // timesteps
+    expected = count_by_hand(events, timesteps, lambda i: min(times[i] // dt, timesteps - 1))
+    np.testing.assert_array_equal(frames, expected)
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=12))
+def test_backward_timestamps_are_counted_unless_they_are_most(times):
+    back = forth = 0
+    for i in range(1, len(times)):
+        back += times[i] < times[i - 1]
+        forth += times[i] > times[i - 1]
+    if back <= forth:
+        assert count_backward(np.array(times), name="a.aedat") == back
+    else:
+        with pytest.raises(ValueError, match=rf"a\.aedat .* backwards in {back} of the {back + forth} places"):
+            count_backward(np.array(times), name="a.aedat")
+
+
 def test_a_run_of_time_without_events_is_an_empty_frame():
     events = draw(4, 0)._replace(t=np.array([0, 1, 2, 40]))
     frames, _ = to_frames(events, timesteps=4, by="duration", **SIZE)
@@ -78,8 +105,6 @@ def test_what_cannot_be_counted_names_the_recording():
         to_frames(events._replace(x=events.x + 1), timesteps=2, by="count", **SIZE)
     with pytest.raises(ValueError, match=r"a\.aedat has an event outside"):
         to_frames(events._replace(y=events.y - 1), timesteps=2, by="count", **SIZE)
-    with pytest.raises(ValueError, match=r"a\.aedat has timestamps that run backwards, 19 times"):
-        to_frames(events._replace(t=np.arange(20)[::-1]), timesteps=2, by="duration", **SIZE)
     with pytest.raises(ValueError, match=r"a\.aedat lasts 1 microseconds"):
         to_frames(events._replace(t=np.arange(20) // 10), timesteps=2, by="duration", **SIZE)
     with pytest.raises(ValueError, match=r"data\.frames must be one of count, duration, got 'time'"):

@@ -6,7 +6,6 @@ The official split is by person, in two lists of recordings. Each labelled span 
 import pathlib
 from collections.abc import Iterator
 
-import numpy as np
 import tensorflow_datasets as tfds
 
 from stata_jax.data import aedat3
@@ -83,7 +82,7 @@ def survey(source: pathlib.Path) -> tuple[set[str], Texts]:
         names.add(name)
         return name in LISTS.values() or (name.endswith("_labels.csv") and not name.startswith("."))
 
-    texts = {_base(name): data.decode("ascii", "replace") for name, data in read_files(source, is_text)}
+    texts = {_base(name): data.decode("utf-8-sig", "replace") for name, data in read_files(source, is_text)}
     return names, texts
 
 
@@ -129,22 +128,23 @@ def read_recordings(source: pathlib.Path, trials: set[str], texts: Texts) -> Ite
       texts: label files by name.
 
     Yields:
-      A recording for each span; what was passed over in a file counts with its first.
+      A recording for each span, its events in the order of the file; what was passed over in a file counts with its
+      first.
 
     Raises:
       ValueError: a file that is damaged, or labels that do not fit its recording.
     """
     for path, data in read_files(source, lambda name: _base(name) in trials):
         trial = _base(path)
-        labels = f"{source}/{_labels_of(trial)}"
-        events, passed = aedat3.decode(data, name=f"{source}/{trial}", size=SENSOR)
+        file, labels = f"{source}/{trial}", f"{source}/{_labels_of(trial)}"
+        events, passed = aedat3.decode(data, name=file, size=SENSOR)
+        first, last = events.t.min(), events.t.max()
         for number, span in enumerate(aedat3.parse_labels(texts[_labels_of(trial)], name=labels)):
-            if span.start > events.t[-1] or span.end <= events.t[0]:
+            if span.start > last or span.end <= first:
                 raise ValueError(
                     f"{labels}, span {number + 1}: {span.start} to {span.end} microseconds lie outside the recording, "
-                    f"which lasts from {events.t[0]} to {events.t[-1]}: the two files do not belong together"
+                    f"which lasts from {first} to {last}: the two files do not belong together"
                 )
-            begin, end = np.searchsorted(events.t, (span.start, span.end), side="left")
-            part = select(events, slice(begin, end))
-            name = f"{source}/{trial}, span {number + 1}"
-            yield Recording(f"{trial}_{number}", name, span.label, part, passed if number == 0 else {})
+            part = select(events, (events.t >= span.start) & (events.t < span.end))
+            passed = passed if number == 0 else {}
+            yield Recording(f"{trial}_{number}", file, span.label, part, passed, place=f", span {number + 1}")

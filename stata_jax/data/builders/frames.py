@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 from stata_jax.data.events import Events, to_frames
 
 SENSOR = 128  # height and width of a DVS128 in pixels
+_NAMED = 5  # files that a line of the report names
 
 
 class Recording(NamedTuple):
@@ -22,17 +23,19 @@ class Recording(NamedTuple):
 
     Attributes:
       key: unlike that of any other recording of the data set.
-      name: of file and place, for error messages.
+      file: what messages call the file that it lies in.
       label: class, from 0.
       events: all of them.
-      passed: how many of what the reader passed over, by name.
+      passed: what the reader counted in the file, by name.
+      place: where in the file, for error messages.
     """
 
     key: str
-    name: str
+    file: str
     label: int
     events: Events
     passed: dict[str, int]
+    place: str = ""
 
 
 @dataclasses.dataclass(eq=False)
@@ -75,6 +78,8 @@ def frames_info(builder: Any, *, classes: tuple[str, ...], **about: str) -> tfds
 def frames_examples(builder: Any, recordings: Iterable[Recording]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Turns recordings into examples, and adds up in the builder's metadata what was saturated or passed over.
 
+    The files with timestamps that run backwards are named.
+
     Args:
       builder: whose configuration says how.
       recordings: of one split.
@@ -83,6 +88,7 @@ def frames_examples(builder: Any, recordings: Iterable[Recording]) -> Iterator[t
       Keys and examples.
     """
     config, lost = builder.builder_config, Counter(saturated_counts=0)
+    backward: Counter[str] = Counter()
     for recording in recordings:
         frames, saturated = to_frames(
             recording.events,
@@ -90,10 +96,21 @@ def frames_examples(builder: Any, recordings: Iterable[Recording]) -> Iterator[t
             by=config.by,
             height=SENSOR,
             width=SENSOR,
-            name=recording.name,
+            name=recording.file + recording.place,
         )
         lost.update(recording.passed, saturated_counts=saturated)
+        backward[recording.file] += recording.passed.get("backward_timestamps", 0)
         yield recording.key, {"frames": frames, "label": recording.label}
+    _report_backward(+backward, builder.name)
     metadata = builder.info.metadata
     for name, number in lost.items():
         metadata[name] = metadata.get(name, 0) + number
+
+
+def _report_backward(backward: Counter[str], name: str) -> None:
+    """Says in one line how many timestamps of which files run backwards, if any do."""
+    if not backward:
+        return
+    worst = ", ".join(f"{file} ({number})" for file, number in backward.most_common(_NAMED))
+    more = f" and {len(backward) - _NAMED} more files" if len(backward) > _NAMED else ""
+    print(f"{name}: timestamps run backwards, {backward.total()} in all: {worst}{more}")
