@@ -4,8 +4,10 @@
     python -m stata_jax.main --config=configs/cifar10_dvs.py:spikformer-dense
 
 The argument is a family (spikingformer, spikformer, sdt), a way to prune, or both: `configs/variants.py`. The published
-`.aedat` files, or their ten archives, go to `data.manual_dir`; the first 900 recordings of a class train, the last 100
-test. One GPU: a training step needs 2.1 GB as compiled for a processor; on a GPU that has not been tried.
+`.aedat` files, or their ten archives, go to `data.manual_dir`. The data set has no official split. Here as in the
+published programs, the last tenth of a class in the order of file names tests: recordings 91 to 99 and 909 to 999.
+`--config.data.split=number` takes 900 to 999, `--config.data.split=FILE` a split of your own. One GPU: a training step
+needs 2.1 GB as compiled for a processor; on a GPU that has not been tried.
 
 Top-1 in the paper, dense and with STATA at keep rate 0.2: Spikingformer-2-256 81.4 and 81.2, Spikformer-2-256 80.9 and
 80.7, Spike-driven Transformer 2-256 80.0 and 79.7. No run of this config has been made here. The Spike-driven

@@ -22,13 +22,16 @@ def get_config() -> ConfigDict:
     # Data. Static images are repeated over the timesteps of the model.
     config.data = data = ConfigDict()
     # digits: cluttered digits, drawn from scikit-learn's handwritten digits; digits_dvs: the same as recordings of
-    # events; cifar10, cifar100, imagenet, cifar10_dvs, dvs128_gesture: from files, see data_dir; image_folder: your own
-    # pictures, see path; none: no data, as in the config of a converted checkpoint, until another source is given.
+    # events; cifar10, cifar100, imagenet, cifar10_dvs, dvs128_gesture, nmnist: from files, see data_dir; image_folder:
+    # your own pictures, see path; none: no data, as in the config of a converted checkpoint, until another source is
+    # given.
     data.source = "digits"
     data.data_dir = ""  # folder of tensorflow-datasets; empty: its default, ~/tensorflow_datasets
     data.manual_dir = ""  # folder of downloaded archives, packed or unpacked; empty: downloads/manual in data_dir
     data.path = ""  # image_folder: the folder with train/ and val/ (or test/), in each a folder with a class's pictures
-    data.image_size = 32  # pixels, height and width
+    # Pixels, height and width. Recordings may have a multiple of it, and are shrunk by means over blocks; or 2 or 4
+    # pixels more or less, which are cut off or added at the border, half on each side.
+    data.image_size = 32
     data.channels = 1  # 2 for recordings; the digits are grey: with more channels, they are all the same
     data.num_classes = 10  # outputs of the network; no fewer than the data has classes
     data.train_examples = 8192  # training images per epoch; 0: all there are, which are without end for the digits
@@ -38,6 +41,10 @@ def get_config() -> ConfigDict:
     data.std = ()  # the standard deviations
     data.workers = 0  # imagenet, image_folder: processes that decode images; 0: threads of this one
     data.frames = "count"  # recordings: frames of equal event count, or of equal duration
+    # cifar10_dvs, which has no official split: published (recordings 91 to 99 and 909 to 999 of a class test, as in the
+    # published programs), number (900 to 999 test), or the path of a file in the form of those beside its builder.
+    # The others have the split that they are published with.
+    data.split = "published"
 
     # How hard the cluttered digits are.
     data.digits = digits = ConfigDict()

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from stata_jax.config_check import ConfigError
 from stata_jax.config_rules import RECORDINGS
 from stata_jax.data import pipeline
-from stata_jax.data.events import downscale
+from stata_jax.data.frame_size import BORDER, is_possible, resize
 from stata_jax.data.picture_source import PictureOptions
 from stata_jax.data.protocol import Source
 from stata_jax.training.state import time_major
@@ -121,6 +121,7 @@ def _recordings(config: ConfigDict) -> Source:
         config.data.source,
         timesteps=config.model.timesteps,
         frames=config.data.frames,
+        split=config.data.split,
         **_folders(config),
         **_examples(config),
         **_batches(config),
@@ -137,6 +138,7 @@ _OPENERS: dict[str, Callable[[ConfigDict], Source]] = {
     "image_folder": _image_folder,
     "cifar10_dvs": _recordings,
     "dvs128_gesture": _recordings,
+    "nmnist": _recordings,
 }
 
 
@@ -144,11 +146,15 @@ def _check_fit(config: ConfigDict, source: Source) -> None:
     """Raises ConfigError where the images are not those that the config describes."""
     data = config.data
     *_, height, width, channels = source.image_shape
-    larger = data.source in RECORDINGS and height == width and height % data.image_size == 0
-    if (height, width) != (data.image_size, data.image_size) and not larger:
+    can_change = data.source in RECORDINGS and height == width and is_possible(height, data.image_size)
+    if (height, width) != (data.image_size, data.image_size) and not can_change:
         raise ConfigError(
             f"data.image_size is {data.image_size}, but {data.source} has {height}x{width} pixels"
-            + (", which must be a multiple of it" if data.source in RECORDINGS else "")
+            + (
+                f", which must be a multiple of it, or differ from it by 2 or {2 * BORDER}"
+                if data.source in RECORDINGS
+                else ""
+            )
         )
     if channels != data.channels:
         raise ConfigError(f"data.channels is {data.channels}, but {data.source} has {channels}")
@@ -201,4 +207,4 @@ def model_input(config: ConfigDict) -> Callable[[jax.Array], jax.Array]:
 
 def sized(images: jax.Array, size: int) -> jax.Array:
     """Recordings in frames of `size` pixels; images, which come in their size, as they are."""
-    return images if images.ndim == 4 or images.shape[2] == size else downscale(images, size=size)
+    return images if images.ndim == 4 or images.shape[2] == size else resize(images, size=size)

@@ -128,6 +128,11 @@ RELATIONS: tuple[Relation, ...] = (
     ),
     ("augment.events", lambda c: c.data.source in RECORDINGS or not c.augment.events, _of_events),
     (
+        "data.split",
+        lambda c: c.data.source in ("cifar10_dvs", "none") or c.data.split == "published",
+        lambda c: f"must be published for data.source {c.data.source}: cifar10_dvs alone has several splits",
+    ),
+    (
         "data.mean",
         lambda c: len(c.data.mean) in (0, c.data.channels),
         lambda c: f"must have a number for each of the {c.data.channels} channels (data.channels), or none",

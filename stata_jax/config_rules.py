@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-RECORDINGS = ("cifar10_dvs", "dvs128_gesture", "digits_dvs")  # sources of events, in frames
+RECORDINGS = ("cifar10_dvs", "dvs128_gesture", "nmnist", "digits_dvs")  # sources of events, in frames
 PICTURES = ("imagenet", "image_folder")  # sources of pictures of any size
 SOURCES = ("digits", "cifar10", "cifar100", *PICTURES, *RECORDINGS, "none")
 FRAMES = ("count", "duration")
@@ -112,6 +112,7 @@ RULES: dict[str, Rule] = {
     "data.std": _numbers("numbers above 0, one for each channel, or ()", lambda value: value > 0),
     "data.workers": _whole(0),
     "data.frames": _one_of(FRAMES),
+    "data.split": (lambda value: isinstance(value, str) and value != "", "must be published, number or a file's name"),
     "data.digits.size": _whole(1),
     "data.digits.clutter": _whole(0),
     "data.digits.fragment": _whole(1),

@@ -1,4 +1,4 @@
-"""The five benchmarks end to end: from small archives in the published layout to a trained and evaluated network."""
+"""The benchmarks end to end: from small archives in the published layout to a trained and evaluated network."""
 
 import json
 import pathlib
@@ -26,8 +26,9 @@ CASES = {
     "cifar10": ({"train.ema_decay": 0.9}, 20, 7),
     "cifar100": ({"train.accumulate": 2}, 8, 5),
     "imagenet:sdt": ({"data.image_size": 32}, 12, 7),
-    "cifar10_dvs": (EVENTS, 8, 6),
+    "cifar10_dvs": (EVENTS | {"data.split": "small.csv"}, 8, 6),
     "dvs128_gesture:spikformer": (EVENTS, 8, 6),
+    "nmnist": ({}, 30, 20),
 }
 
 
@@ -41,7 +42,9 @@ def write_archives(name, folder, event_files):
         write_imagenet(folder, train_files(), validation_files())
     elif name == "cifar10_dvs":
         event_files.zips(folder, event_files.cifar10_dvs())
-        (folder / "cifar10_dvs_split.csv").write_text(event_files.split)
+        (folder / "small.csv").write_text(event_files.split)
+    elif name == "nmnist":
+        event_files.zips(folder, event_files.nmnist())
     else:
         event_files.tar(folder, event_files.gesture())
 
@@ -49,6 +52,8 @@ def write_archives(name, folder, event_files):
 @pytest.mark.parametrize("case", CASES)
 def test_from_archives_to_an_evaluated_network(case, tmp_path, event_files, capsys):
     changes, train_examples, test_examples = CASES[case]
+    if "data.split" in changes:
+        changes = changes | {"data.split": str(tmp_path / "manual" / changes["data.split"])}
     name = case.partition(":")[0]
     write_archives(name, tmp_path / "manual", event_files)
     folders = {"data.data_dir": str(tmp_path / "data"), "data.manual_dir": str(tmp_path / "manual")}

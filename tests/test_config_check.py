@@ -73,6 +73,8 @@ IMPOSSIBLE = [
     ("data.std", (0.0,), "above 0"),
     ("data.workers", -1, "at least 0"),
     ("data.frames", "time", "count, duration"),
+    ("data.split", "", "published, number or a file's name"),
+    ("data.split", "number", "published for data.source digits: cifar10_dvs alone has several splits"),
     ("data.sensor.threshold", 0.0, "above 0"),
     ("data.sensor.noise", -1.0, "at least 0"),
     ("augment.crop_padding", -1, "at least 0"),

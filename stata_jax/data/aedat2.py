@@ -13,6 +13,7 @@ A picture is upright, as published loaders of CIFAR10-DVS (SpikingJelly, after e
 
 import numpy as np
 
+from stata_jax.data import aedat4
 from stata_jax.data.events import Events, count_backward
 
 _HEADER = b"#!AER-DAT2.0\r\n# Data format is int32 address, int32 timestamp (8 bytes total)\r\n"
@@ -85,6 +86,8 @@ def unwrap(time: np.ndarray, bits: int = 32) -> np.ndarray:
 
 def _header_end(data: bytes, *, name: str) -> int:
     """The place of the first record."""
+    if data.startswith(aedat4.MAGIC):
+        raise ValueError(aedat4.refusal(name, writer="aedat2"))
     if data.startswith(b"#!AER-DAT") and not data.startswith(b"#!AER-DAT2"):
         version = data[9:12].decode("ascii", "replace")
         raise ValueError(f"{name} is AEDAT {version}, not AEDAT 2: it does not belong in this data set")

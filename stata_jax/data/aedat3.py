@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stata_jax.data import aedat4
 from stata_jax.data.events import Events, count_backward
 
 GESTURES = 11
@@ -66,6 +67,8 @@ def decode(data: bytes, *, name: str, size: int = 128) -> tuple[Events, dict[str
 
 def _header_end(data: bytes, *, name: str) -> int:
     """The place of the first packet."""
+    if data.startswith(aedat4.MAGIC):
+        raise ValueError(aedat4.refusal(name, writer="aedat3"))
     if not data.startswith(b"#!AER-DAT3"):
         raise ValueError(f"{name} does not begin with '#!AER-DAT3.1': it is no AEDAT 3.1 file")
     end = data.find(_END)

@@ -1,12 +1,15 @@
 """Files in a folder, a `.zip` or a `.tar.gz`, read one at a time in the order in which they lie there."""
 
 import pathlib
+import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 
-_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError)  # what reading a damaged archive raises
+# What reading a damaged archive raises. zipfile has RuntimeError for a file that is encrypted, NotImplementedError,
+# which is one, for a compression that it does not know, and others for headers that make no sense.
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError, struct.error, ValueError)
 
 
 def read_files(path: pathlib.Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:

@@ -7,8 +7,6 @@ doi:10.1126/sciadv.adi1480), which the published event models were trained with.
 
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 FRAMES = ("count", "duration")  # the ways to cut a recording into runs
@@ -144,29 +142,3 @@ def count_backward(t: np.ndarray, *, name: str) -> int:
 def select(events: Events, chosen: np.ndarray | slice) -> Events:
     """The events that a mask, indices or a slice chooses."""
     return Events(*(field[chosen] for field in events))
-
-
-def downscale(frames: jax.Array, *, size: int) -> jax.Array:
-    """Shrinks square frames by the mean over blocks of `k x k` pixels, on the device.
-
-    Means of counts are no whole numbers, so frames are stored at the sensor's size and shrunk where they are used.
-
-    Args:
-      frames: `(..., S, S, C)`, counts of any dtype.
-      size: `S / k`, the new height and width in pixels.
-
-    Returns:
-      `(..., size, size, C)` float32.
-
-    Raises:
-      ValueError: frames that are not square, or a size that does not divide theirs.
-    """
-    *lead, height, width, channels = frames.shape
-    if height != width or size < 1 or height % size:
-        raise ValueError(
-            f"data.image_size is {size}, which does not divide frames of {height}x{width} pixels into equal blocks: "
-            f"set it to {height} or a divisor of it"
-        )
-    block = height // size
-    blocks = frames.astype(jnp.float32).reshape(*lead, size, block, size, block, channels)
-    return jnp.mean(blocks, axis=(-4, -2))

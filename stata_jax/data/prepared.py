@@ -1,4 +1,4 @@
-"""CIFAR10-DVS and DVS128 Gesture as sources: prepared once from the published files, then used as they are."""
+"""CIFAR10-DVS, DVS128 Gesture and N-MNIST as sources: prepared once from the published files, then used as they are."""
 
 import importlib
 import os
@@ -13,7 +13,7 @@ from stata_jax.data.protocol import DataError
 from stata_jax.data.recordings import DiskStore, RecordingSource, Store, load, make_source
 from stata_jax.data.tfds_store import need_array_record
 
-_BUILDERS = {"cifar10_dvs": "Cifar10Dvs", "dvs128_gesture": "Dvs128Gesture"}
+_BUILDERS = {"cifar10_dvs": "Cifar10Dvs", "dvs128_gesture": "Dvs128Gesture", "nmnist": "Nmnist"}
 _IN_MEMORY = 2 * 2**30  # bytes of frames that a data set may take to be held in memory
 _AHEAD = 4  # batches that are read ahead from disk
 
@@ -32,11 +32,12 @@ def open_recordings(
     test_examples: int,
     process_index: int = 0,
     process_count: int = 1,
+    split: str = "published",
 ) -> RecordingSource:
     """Opens a data set of recordings, and prepares it first if that has not been done.
 
     Args:
-      name: `cifar10_dvs` or `dvs128_gesture`.
+      name: `cifar10_dvs`, `dvs128_gesture` or `nmnist`.
       data_dir: folder of TFDS; empty for its default.
       manual_dir: folder of the published files, or of a folder `name` with them; empty for
         `<data_dir>/downloads/manual`.
@@ -49,6 +50,7 @@ def open_recordings(
       test_examples: test recordings; 0 for all.
       process_index: number of this process.
       process_count: number of processes, each of which gets an equal part of every batch.
+      split: which recordings train and which test, where the data set has several splits, as CIFAR10-DVS has.
 
     Raises:
       ValueError: an option that cannot be met, published files that are missing or damaged, no package array_record.
@@ -61,8 +63,9 @@ def open_recordings(
         raise ValueError(f"model.timesteps must be at least 1, got {timesteps}: a recording becomes that many frames")
     need_array_record(f"storing the frames of {name}", instead="prepare and train where it is to be had")
     module = importlib.import_module(f"stata_jax.data.builders.{name}")  # imports TFDS, hence only here
-    builder = _prepare(module, name, data_dir=data_dir, manual_dir=manual_dir, timesteps=timesteps, frames=frames)
-    train, test = (_open_split(builder, name, split) for split in ("train", "test"))
+    config = _configuration(module, name, timesteps=timesteps, frames=frames, split=split)
+    builder = _prepare(module, name, data_dir=data_dir, manual_dir=manual_dir, config=config)
+    train, test = (_open_part(builder, name, part) for part in ("train", "test"))
     print(f"{name}: {describe(builder)}")
     size = (len(train) + len(test)) * int(np.prod(builder.info.features["frames"].shape))
     in_memory = size <= _IN_MEMORY
@@ -81,11 +84,11 @@ def open_recordings(
     )
 
 
-def _open_split(builder: Any, name: str, split: str) -> Store:
-    """A split of a prepared data set, of which the first and the last recording can be read."""
+def _open_part(builder: Any, name: str, part: str) -> Store:
+    """A part, `train` or `test`, of a prepared data set, of which the first and the last recording can be read."""
     place = f"{name} in {builder.data_dir}"
     try:
-        store = DiskStore(builder.as_data_source(split), place)
+        store = DiskStore(builder.as_data_source(part), place)
         store.read(np.array([0, len(store) - 1]))
     except DataError:
         raise
@@ -108,25 +111,33 @@ def describe(builder: Any) -> str:
     )
 
 
-def _prepare(module: ModuleType, name: str, *, data_dir: str, manual_dir: str, timesteps: int, frames: str) -> Any:
+def _configuration(module: ModuleType, name: str, *, timesteps: int, frames: str, split: str) -> Any:
+    """What is prepared, and in which folder: frames of another cut or another split have one of their own."""
+    from stata_jax.data.builders.frames import PUBLISHED, frames_config
+
+    if hasattr(module, "split_tag"):
+        return frames_config(timesteps, frames, split, module.split_tag(split))
+    if split != PUBLISHED:
+        raise ValueError(f"data.split is {split!r}, but {name} has only the split that it is published with")
+    return frames_config(timesteps, frames)
+
+
+def _prepare(module: ModuleType, name: str, *, data_dir: str, manual_dir: str, config: Any) -> Any:
     """The builder of a data set that is there; TFDS writes to a folder of another name and renames it when whole."""
     import tensorflow_datasets as tfds
 
-    from stata_jax.data.builders.frames import frames_config
-
     def make() -> Any:
         folder = os.path.expanduser(data_dir) or None
-        config = frames_config(timesteps, frames)
         return getattr(module, _BUILDERS[name])(data_dir=folder, config=config, file_format="array_record")
 
     builder = make()
     if pathlib.Path(builder.data_dir).exists():
         return builder
     manual = _find_files(module, name, manual_dir or os.path.join(builder.data_dir_root, "downloads", "manual"))
-    print(f"{name}: preparing {frames} frames from {manual}, once, for all later runs")
-    config = tfds.download.DownloadConfig(manual_dir=str(manual), try_download_gcs=False)
+    print(f"{name}: preparing {config.name} from {manual}, once, for all later runs")
+    download = tfds.download.DownloadConfig(manual_dir=str(manual), try_download_gcs=False)
     try:
-        builder.download_and_prepare(download_config=config)
+        builder.download_and_prepare(download_config=download)
     except OSError as error:
         builder = make()
         if not pathlib.Path(builder.data_dir).exists():  # otherwise another process was first

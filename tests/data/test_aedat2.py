@@ -110,6 +110,7 @@ def test_an_event_that_is_late_where_time_starts_again_stays_where_it_was():
         (HEADER + struct.pack(">II", 0x8000, 6), "holds no event"),
         (HEADER[:20], "ends within its header"),
         (HEADER.replace(b"2.0", b"3.1"), "is AEDAT 3.1, not AEDAT 2"),
+        (HEADER.replace(b"2.0", b"4.0"), r"is an AEDAT 4 file, .* stata_jax\.data\.aedat2\.encode writes them"),
         (
             HEADER + record(0, 0, 0, 9) + record(0, 0, 0, 8),
             "timestamps that run backwards in 1 of the 1 places where they change, first from 9 to 8 microseconds at",

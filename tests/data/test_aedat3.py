@@ -102,6 +102,7 @@ PACKET = packet(event(1, 2, 0, 10), event(1, 2, 0, 11))
     [
         (b"", "does not begin with"),
         (b"#!AER-DAT2.0\r\n", "does not begin with"),
+        (b"#!AER-DAT4.0\r\n", r"is an AEDAT 4 file, .* stata_jax\.data\.aedat3\.encode writes them"),
         (HEADER[:-3], "has no line '#!END-HEADER'"),
         (HEADER, "holds no event"),
         (HEADER + packet(b"12345678", kind=0), "holds no event"),

@@ -55,6 +55,26 @@ def test_a_truncated_archive_is_named(tmp_path, form, share):
         list(read_files(path, lambda name: True))
 
 
+@pytest.mark.parametrize(
+    ("local", "central", "value", "reason"),
+    [
+        (6, 8, 1, "encrypted"),  # the flags
+        (8, 10, 99, "compression method"),
+        (4, 6, 99, "zip file version"),  # that is needed to read it
+    ],
+)
+def test_a_zip_file_that_cannot_be_unpacked_is_named(tmp_path, local, central, value, reason):
+    path = write(tmp_path / "files", "zip")
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        begin = archive.getinfo("a/b/2.bin").header_offset
+    # In the file's own header, and in its entry of the list at the end, whose 46th byte is followed by the name.
+    data[begin + local] = data[data.rindex(b"a/b/2.bin") - 46 + central] = value
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=rf"files\.zip is cut off or damaged \(.*{reason}"):
+        list(read_files(path, lambda name: True))
+
+
 @pytest.mark.parametrize("form", ["zip", "tar"])
 def test_a_changed_byte_is_found(tmp_path, form):
     path = write(tmp_path / "files", form)

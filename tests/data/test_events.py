@@ -1,12 +1,11 @@
 """Events to frames, against loops over single events."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stata_jax.data.events import Events, count_backward, downscale, runs_by_duration, select, to_frames
+from stata_jax.data.events import Events, count_backward, runs_by_duration, select, to_frames
 
 SIZE = {"height": 5, "width": 7, "name": "a.aedat"}
 
@@ -109,17 +108,3 @@ def test_what_cannot_be_counted_names_the_recording():
         to_frames(events._replace(t=np.arange(20) // 10), timesteps=2, by="duration", **SIZE)
     with pytest.raises(ValueError, match=r"data\.frames must be one of count, duration, got 'time'"):
         to_frames(events, timesteps=2, by="time", **SIZE)
-
-
-def test_downscale_is_the_mean_over_blocks():
-    frames = np.random.RandomState(0).randint(0, 256, (2, 3, 8, 8, 2)).astype(np.uint8)
-    small = downscale(jnp.asarray(frames), size=4)
-    assert small.dtype == jnp.float32
-    expected = np.zeros((2, 3, 4, 4, 2))
-    for row in range(8):
-        for column in range(8):
-            expected[:, :, row // 2, column // 2] += frames[:, :, row, column] / 4
-    np.testing.assert_allclose(small, expected, rtol=1e-6)
-    np.testing.assert_array_equal(downscale(jnp.asarray(frames), size=8), frames.astype(np.float32))
-    with pytest.raises(ValueError, match=r"data\.image_size is 3, which does not divide"):
-        downscale(jnp.asarray(frames), size=3)

@@ -49,6 +49,20 @@ def gesture_files() -> dict[str, bytes]:
     return {name: data if isinstance(data, bytes) else data.encode() for name, data in files.items()}
 
 
+def nmnist_files() -> dict[str, bytes]:
+    """Three training and two test recordings of each digit, by the names of the published archives."""
+    from stata_jax.data import nmnist
+
+    files = {}
+    for part, numbers in (("Train", (1, 2, 3)), ("Test", (4, 5))):
+        for digit in range(10):
+            for number in numbers:
+                events = draw_events(100 * digit + number)
+                small = events._replace(x=events.x % 34, y=events.y % 34)
+                files[f"{part}/{digit}/{10 * number + digit:05d}.bin"] = nmnist.encode(small)
+    return files
+
+
 def write_folder(folder, files):
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -80,6 +94,7 @@ class EventFiles:
     draw = staticmethod(draw_events)
     cifar10_dvs = staticmethod(cifar10_dvs_files)
     gesture = staticmethod(gesture_files)
+    nmnist = staticmethod(nmnist_files)
     folder = staticmethod(write_folder)
     zips = staticmethod(write_zips)
     tar = staticmethod(write_tar)

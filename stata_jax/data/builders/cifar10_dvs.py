@@ -1,35 +1,41 @@
 """CIFAR10-DVS (Li et al., 2017, doi:10.3389/fnins.2017.00309): ten classes of 1000 recordings in AEDAT 2.0.
 
-There is no official split. Ours, `cifar10_dvs_split.csv` beside this file, is the usual one: of each class recordings
-0 to 899 train and 900 to 999 test.
+Its authors give no split. `SPLITS` names those of the files beside this one, of which each takes 900 recordings of each
+class to train and 100 to test:
+
+- `published`: what the published programs for event models train on, which sort the names of a class's files as text
+  (`_0, _1, _10, _100, ...`) and take the first nine tenths: recordings 91 to 99 and 909 to 999 test;
+- `number`: recordings 900 to 999 test.
+
+Each is tested on other recordings, so that accuracies compare only where the split is the same.
 """
 
+import hashlib
 import pathlib
 import re
 from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from stata_jax.data import aedat2
+from stata_jax.data import aedat2, aedat4
 from stata_jax.data.archives import list_files, read_files
 from stata_jax.data.builders.frames import SENSOR, Recording, frames_config, frames_examples, frames_info
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 HOMEPAGE = "https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671"
-SPLIT_FILE = "cifar10_dvs_split.csv"
-SPLITS = ("train", "test")
-MANUAL = (
-    f"the ten files airplane.zip, automobile.zip ... truck.zip of {HOMEPAGE}, or the ten folders in them (a file named "
-    f"{SPLIT_FILE} there replaces the split of this package)"
-)
+SPLITS = ("published", "number")
+PARTS = ("train", "test")
+_FORMER = "cifar10_dvs_split.csv"  # a file that once replaced the split without a word
+MANUAL = f"the ten files airplane.zip, automobile.zip ... truck.zip of {HOMEPAGE}, or the ten folders in them"
 
-Numbers = dict[str, dict[str, frozenset[int]]]  # by split, then by class: which recordings
+Numbers = dict[str, dict[str, frozenset[int]]]  # by part, then by class: which recordings
 
 
 class Cifar10Dvs(tfds.core.GeneratorBasedBuilder):
     """CIFAR10-DVS as frames, from the published archives."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    # The first version had one split, now called number, in folders of the same names as those of the published one.
+    VERSION = tfds.core.Version("2.0.0")
     BUILDER_CONFIGS = [frames_config(16, "count")]  # noqa: RUF012, the way of TFDS
     MANUAL_DOWNLOAD_INSTRUCTIONS = MANUAL
 
@@ -46,12 +52,16 @@ class Cifar10Dvs(tfds.core.GeneratorBasedBuilder):
         folder = pathlib.Path(dl_manager.manual_dir)
         if missing_files(folder):
             raise ValueError(f"{folder} lacks {', '.join(missing_files(folder))}: put there {MANUAL}")
-        numbers = load_split(folder)
+        split = self.builder_config.split
+        if split in SPLITS and (folder / _FORMER).exists():
+            raise ValueError(
+                f"{folder} holds a split of its own, {_FORMER}, but data.split is {split!r}: name that file by "
+                "data.split, or remove it"
+            )
+        numbers = load_split(split)
         check(folder, numbers)
-        self.info.metadata["split"] = "of its own" if (folder / SPLIT_FILE).exists() else "900/100 a class"
-        return {
-            split: frames_examples(self, read_recordings(folder, numbers[split], counted_in=split)) for split in SPLITS
-        }
+        self.info.metadata["split"] = split
+        return {part: frames_examples(self, read_recordings(folder, numbers[part], counted_in=part)) for part in PARTS}
 
     def _generate_examples(self) -> None:
         raise NotImplementedError  # the generators above are complete
@@ -60,20 +70,26 @@ class Cifar10Dvs(tfds.core.GeneratorBasedBuilder):
 def parse_split(text: str, *, name: str) -> Numbers:
     """Reads a split: a heading `class,train,test`, then a line a class with numbers such as `0-899` or `3 5 7-9`.
 
+    The heading, which has no digit, may be missing.
+
     Args:
       text: the whole file.
       name: of the file, for error messages.
 
     Raises:
-      ValueError: a line of another form, a class that is missing or unknown, or a recording in both splits.
+      ValueError: a line of another form, a class that is missing, unknown or there twice, or a recording in both parts.
     """
-    numbers: Numbers = {split: {} for split in SPLITS}
-    for place, line in enumerate(text.splitlines()[1:], start=2):
+    numbers: Numbers = {part: {} for part in PARTS}
+    for place, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or (place == 1 and not any(map(str.isdigit, line))):
+            continue
         label, *cells = line.split(",")
-        if label not in CLASSES or len(cells) != len(SPLITS) or not all(map(_RANGES.fullmatch, cells)):
+        if label not in CLASSES or len(cells) != len(PARTS) or not all(map(_RANGES.fullmatch, cells)):
             raise ValueError(f"{name}, line {place}: {line!r} is not class,train,test with numbers such as 0-899")
-        for split, cell in zip(SPLITS, cells, strict=True):
-            numbers[split][label] = frozenset(number for part in cell.split() for number in _range(part))
+        if label in numbers["train"]:
+            raise ValueError(f"{name}, line {place}: {label} has a line already")
+        for part, cell in zip(PARTS, cells, strict=True):
+            numbers[part][label] = frozenset(number for word in cell.split() for number in _range(word))
         if numbers["train"][label] & numbers["test"][label]:
             raise ValueError(f"{name}, line {place}: a recording of {label} is in both train and test")
     missing = [label for label in CLASSES if label not in numbers["train"]]
@@ -82,7 +98,7 @@ def parse_split(text: str, *, name: str) -> Numbers:
     return numbers
 
 
-_RANGES = re.compile(r"\s*(\d+(-\d+)?)?(\s+\d+(-\d+)?)*\s*")
+_RANGES = re.compile(r"\s*(\d{1,4}(-\d{1,4})?)?(\s+\d{1,4}(-\d{1,4})?)*\s*")  # numbers go to 999
 
 
 def _range(part: str) -> range:
@@ -90,12 +106,26 @@ def _range(part: str) -> range:
     return range(int(first), int(last or first) + 1)
 
 
-def load_split(folder: pathlib.Path) -> Numbers:
-    """The split in the folder of the data, if there is one, or that of this package."""
-    path = folder / SPLIT_FILE
-    if not path.exists():
-        path = pathlib.Path(__file__).parent / SPLIT_FILE
-    return parse_split(path.read_text(), name=str(path))
+def load_split(split: str) -> Numbers:
+    """Reads one of `SPLITS`, or the file of this name."""
+    return parse_split(_split_file(split).decode("utf-8-sig", "replace"), name=split)
+
+
+def split_tag(split: str) -> str:
+    """What the name of a prepared folder ends with, so that another split, or another content, has another folder."""
+    if split in SPLITS:
+        return "" if split == SPLITS[0] else split
+    return hashlib.sha256(_split_file(split)).hexdigest()[:8]
+
+
+def _split_file(split: str) -> bytes:
+    own = pathlib.Path(__file__).parent / f"cifar10_dvs_split_{split}.csv"
+    try:
+        return (own if split in SPLITS else pathlib.Path(split).expanduser()).read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"data.split is {split!r}, none of {', '.join(SPLITS)} and no file that can be read: {error.strerror}"
+        ) from error
 
 
 def source_of(folder: pathlib.Path, label: str) -> pathlib.Path | None:
@@ -113,16 +143,20 @@ def check(folder: pathlib.Path, numbers: Numbers) -> None:
     """Checks that every recording of the split is there, without reading any.
 
     Raises:
-      ValueError: naming what is missing.
+      ValueError: naming what is missing, there twice, or there in another format.
     """
     for label in CLASSES:
         source = source_of(folder, label)
         assert source is not None  # as checked
-        there = [number for name in list_files(source) if (number := _number(name, label)) is not None]
+        names = list_files(source)
+        there = [number for name in names if (number := _number(name, label)) is not None]
         twice = {number for number in there if there.count(number) > 1} if len(there) > len(set(there)) else set()
         if twice:
             raise ValueError(f"{source} has cifar10_{label}_{min(twice)}.aedat in two places: keep one of them")
         missing = sorted((numbers["train"][label] | numbers["test"][label]) - set(there))
+        converted = [name for name in names if name.endswith(aedat4.SUFFIX)]
+        if missing and converted:
+            raise ValueError(aedat4.refusal(f"{source}/{converted[0]}", writer="aedat2"))
         if missing:
             raise ValueError(
                 f"{source} lacks {len(missing)} recordings of the split, the first cifar10_{label}_{missing[0]}.aedat: "
@@ -144,7 +178,7 @@ def read_recordings(
     Args:
       folder: that of the archives or class folders.
       numbers: which recordings of each class.
-      counted_in: the split, part of the keys.
+      counted_in: `train` or `test`, part of the keys.
 
     Yields:
       Each recording.
@@ -157,7 +191,7 @@ def read_recordings(
         assert source is not None  # as checked
         names = {name for name in list_files(source) if _number(name, label) in chosen}
         for file, data in read_files(source, names.__contains__):
-            name = f"{source}/{file}"
-            events, passed = aedat2.decode(data, name=name, size=SENSOR)
+            path = f"{source}/{file}"
+            events, passed = aedat2.decode(data, name=path, size=SENSOR)
             key = f"{counted_in}_{label}_{_number(file, label)}"
-            yield Recording(key, name, CLASSES.index(label), events, passed)
+            yield Recording(key, path, CLASSES.index(label), events, passed)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from stata_jax.data import aedat3
+from stata_jax.data import aedat3, aedat4
 from stata_jax.data.archives import read_files
 from stata_jax.data.builders.frames import SENSOR, Recording, frames_config, frames_examples, frames_info
 from stata_jax.data.events import select
@@ -104,7 +104,8 @@ def listed(source: pathlib.Path, split: str, names: set[str], texts: Texts) -> s
       texts: lists and label files.
 
     Raises:
-      ValueError: there is no list, it is empty, or it names a recording that is missing or has no label file.
+      ValueError: there is no list, it is empty, or it names a recording that is missing, of another format, or without
+        a label file.
     """
     name = LISTS[split]
     if name not in texts:
@@ -113,6 +114,9 @@ def listed(source: pathlib.Path, split: str, names: set[str], texts: Texts) -> s
     if not trials:
         raise ValueError(f"{source}/{name} lists nothing: fetch or unpack it again")
     for trial in sorted(trials):
+        converted = trial.removesuffix(".aedat").removesuffix(aedat4.SUFFIX) + aedat4.SUFFIX
+        if converted in names and (trial == converted or trial not in names):
+            raise ValueError(aedat4.refusal(f"{source}/{converted}", writer="aedat3"))
         for needed in (trial, _labels_of(trial)):
             if needed not in names:
                 raise ValueError(f"{source} lacks {needed}, which {name} asks for: fetch or unpack it again")

@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 from stata_jax.data.events import Events, to_frames
 
 SENSOR = 128  # height and width of a DVS128 in pixels
+PUBLISHED = "published"  # data.split, for data sets that come with one
 _NAMED = 5  # files that a line of the report names
 
 
@@ -40,32 +41,39 @@ class Recording(NamedTuple):
 
 @dataclasses.dataclass(eq=False)
 class FramesConfig(tfds.core.BuilderConfig):
-    """Into how many frames recordings are cut, and by what, as in `stata_jax.data.events.to_frames`."""
+    """Into how many frames recordings are cut, and by what, as in `stata_jax.data.events.to_frames`; and the split."""
 
     timesteps: int = 16
     by: str = "count"
+    split: str = PUBLISHED
+
+
+def frames_config(timesteps: int, by: str, split: str = PUBLISHED, tag: str = "") -> FramesConfig:
+    """The configuration `<by>_<timesteps>`, with `_<tag>` for another split than the published one."""
+    return _frames_config(timesteps, by, split, tag)
 
 
 @functools.cache  # a builder knows a configuration by its identity
-def frames_config(timesteps: int, by: str) -> FramesConfig:
-    """The configuration `<by>_<timesteps>`."""
+def _frames_config(timesteps: int, by: str, split: str, tag: str) -> FramesConfig:
     return FramesConfig(
-        name=f"{by}_{timesteps}",
+        name="_".join([by, str(timesteps), *([tag] if tag else [])]),
         description=f"{timesteps} frames, runs of equal {by}",
         timesteps=timesteps,
         by=by,
+        split=split,
     )
 
 
-def frames_info(builder: Any, *, classes: tuple[str, ...], **about: str) -> tfds.core.DatasetInfo:
-    """Describes examples `frames` `(T, 128, 128, 2)` uint8 and `label`.
+def frames_info(builder: Any, *, classes: tuple[str, ...], size: int = SENSOR, **about: str) -> tfds.core.DatasetInfo:
+    """Describes examples `frames` `(T, size, size, 2)` uint8 and `label`.
 
     Args:
       builder: whose data set it is.
       classes: their names in the order of the labels.
+      size: height and width of the sensor in pixels.
       **about: `description`, `homepage` and `citation`.
     """
-    shape = (builder.builder_config.timesteps, SENSOR, SENSOR, 2)
+    shape = (builder.builder_config.timesteps, size, size, 2)
     features = tfds.features.FeaturesDict(
         {
             "frames": tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="zlib"),
@@ -88,14 +96,15 @@ def frames_examples(builder: Any, recordings: Iterable[Recording]) -> Iterator[t
       Keys and examples.
     """
     config, lost = builder.builder_config, Counter(saturated_counts=0)
+    _, height, width, _ = builder.info.features["frames"].shape
     backward: Counter[str] = Counter()
     for recording in recordings:
         frames, saturated = to_frames(
             recording.events,
             timesteps=config.timesteps,
             by=config.by,
-            height=SENSOR,
-            width=SENSOR,
+            height=height,
+            width=width,
             name=recording.file + recording.place,
         )
         lost.update(recording.passed, saturated_counts=saturated)
