@@ -182,6 +182,7 @@ def download(layout: Layout, folder: Path) -> Path:
         fetch(_URL + name, folder / name, md5=layout.md5)
     except DataError as error:
         raise DataError(
-            f"{error}: put {' or '.join(layout.archives)} from {PAGE}, packed or unpacked, into {folder}"
+            f"{error}: put {' or '.join(layout.archives)} from {PAGE}, packed or unpacked, into {folder}, or name with "
+            "data.data_dir a folder in which tensorflow-datasets has prepared the data set"
         ) from error
     return folder / name

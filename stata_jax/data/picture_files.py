@@ -97,9 +97,10 @@ def find(folder: Path) -> tuple[list[str], int]:
     known, found, others = pictures.extensions(), [], 0
     for place, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        within = os.path.relpath(place, folder)
         for file in files:
             if os.path.splitext(file)[1].lower() in known and not file.startswith("."):
-                found.append(os.path.relpath(os.path.join(place, file), folder))
+                found.append(file if within == os.curdir else os.path.join(within, file))
             else:
                 others += not file.startswith(".")
     return sorted(found), others

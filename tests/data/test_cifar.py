@@ -103,7 +103,7 @@ def test_a_missing_archive_is_explained(tmp_path):
     with pytest.raises(DataError) as caught:
         open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
     wanted = "put cifar-10-python.tar.gz or cifar-10-binary.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, "
-    assert f"{wanted}packed or unpacked, into {manual(tmp_path)}" in str(caught.value)
+    assert f"{wanted}packed or unpacked, into {manual(tmp_path)}, or name with data.data_dir a" in str(caught.value)
     assert "file:///no/such/folder/cifar-10-python.tar.gz could not be downloaded" in str(caught.value)
 
 
