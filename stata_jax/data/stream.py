@@ -12,7 +12,7 @@ _AHEAD = 2  # batches that are made ahead, in each process
 
 
 def need_grain() -> None:
-    """Checks that grain is there, which is not installed by default.
+    """Checks that grain is there, which is not installed by default and does not exist for every system.
 
     Raises:
       DataError: If it is not.
@@ -20,7 +20,9 @@ def need_grain() -> None:
     try:
         import grain  # noqa: F401
     except ImportError as error:
-        raise DataError("pictures are read by grain, which is missing: pip install 'stata_jax[imagenet]'") from error
+        raise DataError(
+            f"pictures are read by grain, which cannot be imported here ({error}): pip install 'stata_jax[imagenet]'"
+        ) from error
 
 
 class Stream:
