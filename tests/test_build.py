@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from picture_folders import split, write
 
 from stata_jax import build, config
 from stata_jax.configs import common, digits, variants
@@ -182,6 +183,27 @@ def test_variants_differ_in_what_they_say():
     assert (baseline.sparsity.metric, baseline.sparsity.anchor, baseline.align.alpha) == ("random", False, 0.0)
     assert (dense.sparsity.keep_rate, dense.sparsity.anchor, dense.align.beta) == (1.0, False, 0.0)
     assert len({digits.get_config(variant).name for variant in digits.VARIANTS}) == len(digits.VARIANTS)
+
+
+def test_a_folder_of_pictures_becomes_batches_as_the_config_says(tmp_path):
+    write(tmp_path / "train", split({"cat": 3, "dog": 2}))
+    write(tmp_path / "test", split({"cat": 1, "dog": 1}, start=100))
+    settings = config.load("image_folder")
+    values = {"data.path": str(tmp_path), "train.batch_size": 5, "eval.batch_size": 2, "data.image_size": 16}
+    with pytest.raises(config.ConfigError, match=r"data\.num_classes is 10, but there are 2 folders .* \(cat, dog\)"):
+        build.source(config.apply_overrides(settings, values))
+    settings = config.apply_overrides(settings, values | {"data.num_classes": 2})
+    config.check(settings)
+    source = build.source(settings)
+    batch = source.test_batch(0)
+    images = build.prepare(settings)(jnp.asarray(batch["image"]))
+    mean, std = (np.asarray(settings.data[name]) for name in ("mean", "std"))
+    for image, grey in zip(images, (100, 101), strict=True):
+        np.testing.assert_allclose(image, np.broadcast_to((grey / 255 - mean) / std, (16, 16, 3)), rtol=1e-5)
+    drawn = build.augment(settings, steps_per_epoch=1)(
+        jax.random.key(0), jnp.asarray(source.train_batch(0, 0)["image"]), jnp.zeros(5, jnp.int32), jnp.int32(0)
+    )
+    assert drawn[0].shape == (5, 16, 16, 3)
 
 
 def test_every_config_file_is_possible():
