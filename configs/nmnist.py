@@ -10,11 +10,15 @@ Patches of 4x4 pixels do not divide 34. One pixel is cut off at each border, whi
 0.4 % of the events; `--config.data.image_size=36` adds one instead, for 81 patches. There is no augmentation, since a
 mirrored digit is another one, or none.
 
-The paper has no N-MNIST; this is the network that it has for other recordings. A smaller one, for a processor and for
-fewer recordings:
+The paper has no N-MNIST; this is the network that it has for other recordings, and no run of it has been made here. A
+smaller one, for a processor and a part of the recordings:
 
     python -m stata_jax.main --config=configs/nmnist.py --config.model.dim=64 --config.model.heads=4 \\
-        --config.train.batch_size=20 --config.train.epochs=30 --config.train.warmup_epochs=3
+        --config.model.pooling=1100 --config.train.batch_size=20 --config.train.epochs=20 \\
+        --config.train.warmup_epochs=2 --config.train.cpu_threads=1
+
+With 1,000 training and 100 test recordings it comes to 91 %, one test recording being one point, in four minutes of one
+core of an EPYC.
 """
 
 from ml_collections import ConfigDict
