@@ -4,8 +4,9 @@
     python -m stata_jax.main --config=configs/cifar100.py:sdt-dense
 
 The argument is a family (spikingformer, spikformer, sdt), a way to prune, or both: `configs/variants.py`. The archive
-`cifar-100-python.tar.gz` is downloaded once, or taken from `data.manual_dir`. A training step needs 5.6 GB
-(dense: 7.2 GB) as compiled for a processor and, without augmentation, 3.7 GB (5.8 GB) as compiled for an H100.
+`cifar-100-python.tar.gz` is downloaded once, or taken from `data.manual_dir`, where it, or that of the binary batches,
+may be packed or unpacked. A training step needs 5.6 GB (dense: 7.2 GB) as compiled for a processor and, without
+augmentation, 3.7 GB (5.8 GB) as compiled for an H100.
 
 Top-1 in the paper, dense and with STATA at keep rate 0.2: Spikingformer-4-384 80.0 and 79.9 (18.74 and 12.16 GB of an
 RTX 3090), Spikformer-4-384 77.9 and 77.7, Spike-driven Transformer 2-512 78.4 and 78.1. No run of this config has been

@@ -4,8 +4,14 @@
     python -m stata_jax.main --config=configs/imagenet.py:spikformer --config.model.dim=512
 
 The argument is a family (spikingformer, spikformer, sdt), a way to prune, or both: `configs/variants.py`. Needs the
-extra `imagenet`, and in `data.manual_dir` the archives `ILSVRC2012_img_train.tar` and `ILSVRC2012_img_val.tar`, or what
-tensorflow-datasets has prepared as `imagenet2012` in `data.data_dir`. Meant for eight GPUs of 24 GB, as in the paper;
+extra `imagenet`, and one of three forms of the data:
+
+- in `data.manual_dir` the archives `ILSVRC2012_img_train.tar` and `ILSVRC2012_img_val.tar`, which are prepared once;
+  the second alone suffices to evaluate, and is read as it is;
+- in `data.manual_dir` folders `train` and `val` with a folder a class, `n01440764` and so on; `val` may be flat;
+- in `data.data_dir` what tensorflow-datasets has prepared as `imagenet2012`.
+
+Meant for eight GPUs of 24 GB, as in the paper;
 `train.accumulate` makes it fit fewer or smaller ones. A GPU's share of 16 images needs 7.5 GB as compiled for a
 processor; on GPUs that has not been tried.
 
