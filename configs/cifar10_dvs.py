@@ -9,6 +9,10 @@ published programs, the last tenth of a class in the order of file names tests: 
 `--config.data.split=number` takes 900 to 999, `--config.data.split=FILE` a split of your own. One GPU: a training step
 needs 2.1 GB as compiled for a processor; on a GPU that has not been tried.
 
+From the paper: T = 16, 128x128 pixels, patches of 16x16. From each family's authors: the rest. Spikformer and
+Spikingformer mirror a recording and change it by one of six operations (`augment.events`), mix half of the batches
+until epoch 75, and train for 96 + 10 epochs; the Spike-driven Transformer trains for 200 + 10 on unchanged recordings.
+
 Top-1 in the paper, dense and with STATA at keep rate 0.2: Spikingformer-2-256 81.4 and 81.2, Spikformer-2-256 80.9 and
 80.7, Spike-driven Transformer 2-256 80.0 and 79.7. No run of this config has been made here. The Spike-driven
 Transformer's own authors take T = 10 and 64x64 pixels in patches of 4x4: `--config.model.timesteps=10

@@ -45,6 +45,7 @@ def get_config() -> ConfigDict:
     # published programs), number (900 to 999 test), or the path of a file in the form of those beside its builder.
     # The others have the split that they are published with.
     data.split = "published"
+    data.test_crop = 0.875  # imagenet, image_folder: share of the shorter side that testing sees, in the middle
 
     # How hard the cluttered digits are.
     data.digits = digits = ConfigDict()
@@ -62,14 +63,22 @@ def get_config() -> ConfigDict:
     config.augment = augment = ConfigDict()
     augment.flip = False  # mirrors half of the images
     augment.crop_padding = 0  # pixels around an image, from which a crop of its size is cut; 0: none
-    augment.crop_scale = (1.0, 1.0)  # imagenet, image_folder: least and most of an image's area in a random crop
+    # imagenet, image_folder: least and most of an image's area in a random crop. At 1, the whole image is squeezed to a
+    # square, where its sides are not further apart than 3 to 4, and otherwise its middle up to that ratio.
+    augment.crop_scale = (1.0, 1.0)
     augment.randaugment_count = 0  # RandAugment's operations on an image; 0: none
+    # What they are drawn from: timm's fifteen, or the five of Spikformer's CIFAR recipe (Equalize, Rotate, ShearX,
+    # TranslateX, TranslateY).
+    augment.randaugment_operations = "fifteen"
     augment.randaugment_magnitude = 9.0  # how strong they are, 0 to 10
     augment.randaugment_std = 0.0  # standard deviation of the magnitude
     augment.randaugment_increasing = True  # whether a higher magnitude always changes an image more
     augment.erasing = 0.0  # probability of erasing a rectangle of an image
     augment.erasing_noise = True  # fill it with noise; False: with the mean colour
-    augment.events = False  # recordings: mirror half of them; one of roll, rotate, cutout and shear for each
+    # Recordings: mirror half of them; one of identity, shear x, translate x, translate y, rotate and cutout for each.
+    augment.events = False
+    # How large a cutout is: its side from 1 to 30 pixels, or its share of the area from 0.1 % to 11 %.
+    augment.event_cutout = "side"
     augment.mixup = 0.0  # alpha of the Beta distribution that mixes two images; 0 turns mixup off
     augment.cutmix = 0.0  # alpha of the Beta distribution of the area that is cut from another image; 0 turns it off
     augment.mix_probability = 1.0  # that a batch is mixed at all

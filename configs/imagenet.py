@@ -15,9 +15,14 @@ Meant for eight GPUs of 24 GB, as in the paper;
 `train.accumulate` makes it fit fewer or smaller ones. A GPU's share of 16 images needs 7.5 GB as compiled for a
 processor; on GPUs that has not been tried.
 
-All families are trained on random crops and tested on the middle of an image, as is usual; Spikformer's and
-Spikingformer's own files ask for whole images (`--config.augment.crop_scale=1.0,1.0`), and the Spike-driven
-Transformer's for repeated augmentation and stochastic depth, which are not here.
+Each family as in its authors' file. Spikformer and Spikingformer train on whole images, squeezed to a square
+(`augment.crop_scale` (1, 1)), and test on the middle square without a margin (`data.test_crop` 1.0); the Spike-driven
+Transformer trains on random crops (0.08, 1) and tests on 0.95 of the shorter side. Random crops for all families:
+`--config.augment.crop_scale=0.08,1.0`; the usual test: `--config.data.test_crop=0.875`. Mixing ends in none of them.
+
+The paper gives AdamW, 310 epochs and batch 128, and says nothing of the rest; Spikformer's and Spikingformer's files
+have 24 and 36 images a GPU, the Spike-driven Transformer's 36, and LAMB. That one's file also asks for repeated
+augmentation and stochastic depth, which are not here; its program leaves the latter without effect.
 
 Top-1 in the paper: Spikformer-8-768 74.81 dense, 74.03 with STATA at keep rate 0.2 (random tokens 70.13, SSA 70.45). No
 run of this config has been made here.
@@ -44,14 +49,16 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.std = (0.229, 0.224, 0.225)
 
     config.augment.flip = True
-    config.augment.crop_scale = (0.08, 1.0)
     config.augment.randaugment_count = 2
     config.augment.randaugment_std = 0.5
     config.augment.cutmix = 1.0
     if family == "sdt":
+        config.data.test_crop = 0.95
+        config.augment.crop_scale = (0.08, 1.0)
         config.augment.randaugment_magnitude = 7.0
         config.augment.mixup = 0.2
     else:
+        config.data.test_crop = 1.0
         config.augment.mixup = 0.8
         config.augment.erasing = 0.25
         config.augment.erasing_noise = False

@@ -107,6 +107,7 @@ def _pictures(config: ConfigDict, *, channels: int) -> PictureOptions:
         image_size=config.data.image_size,
         channels=channels,
         crop_scale=tuple(config.augment.crop_scale),
+        test_crop=config.data.test_crop,
         workers=config.data.workers,
         **_examples(config),
         **_batches(config),

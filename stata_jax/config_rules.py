@@ -10,6 +10,8 @@ RECORDINGS = ("cifar10_dvs", "dvs128_gesture", "nmnist", "digits_dvs")  # source
 PICTURES = ("imagenet", "image_folder")  # sources of pictures of any size
 SOURCES = ("digits", "cifar10", "cifar100", *PICTURES, *RECORDINGS, "none")
 FRAMES = ("count", "duration")
+RANDAUGMENTS = ("fifteen", "five")
+CUTOUTS = ("side", "area")
 FAMILIES = ("spikformer", "spikingformer", "sdt")
 NEURONS = ("lif", "plif")
 LOSSES = ("cross_entropy", "tet")
@@ -113,6 +115,7 @@ RULES: dict[str, Rule] = {
     "data.workers": _whole(0),
     "data.frames": _one_of(FRAMES),
     "data.split": (lambda value: isinstance(value, str) and value != "", "must be published, number or a file's name"),
+    "data.test_crop": (lambda value: _is_number(value) and 0 < value <= 1, "must be above 0 and at most 1"),
     "data.digits.size": _whole(1),
     "data.digits.clutter": _whole(0),
     "data.digits.fragment": _whole(1),
@@ -123,12 +126,14 @@ RULES: dict[str, Rule] = {
     "augment.crop_padding": _whole(0),
     "augment.crop_scale": (_is_range, "must be two shares of an image, above 0 and at most 1, such as (0.08, 1.0)"),
     "augment.randaugment_count": _whole(0),
+    "augment.randaugment_operations": _one_of(RANDAUGMENTS),
     "augment.randaugment_magnitude": _within(0, 10),
     "augment.randaugment_std": _at_least(0),
     "augment.randaugment_increasing": _switch(),
     "augment.erasing": _within(0, 1),
     "augment.erasing_noise": _switch(),
     "augment.events": _switch(),
+    "augment.event_cutout": _one_of(CUTOUTS),
     "augment.mixup": _at_least(0),
     "augment.cutmix": _at_least(0),
     "augment.mix_probability": _within(0, 1),

@@ -75,7 +75,10 @@ def import_checkpoint(
             raise ConfigError(f"{key} is {value}, but the weights of {source} tell {told[key]}")
     values = {**assumed, **told, **given}
     values = _dense(source, values) | values
-    for key, hint in {"model.heads": "12 in the CIFAR models of width 384", "model.timesteps": "4 for images"}.items():
+    for key, hint in {
+        "model.heads": "12 in the CIFAR models of width 384, 8 in Spikingformer's of CIFAR-100",
+        "model.timesteps": "4 for images",
+    }.items():
         if key not in values:
             flag = key.removeprefix("model.")
             raise ConfigError(f"the shapes do not tell {key}: give --{flag}=N (published: {hint})")

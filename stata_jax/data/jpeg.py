@@ -16,7 +16,6 @@ Box = tuple[int, int, int, int]  # left, upper, right, lower, as Pillow has it
 
 _RATIO = (3 / 4, 4 / 3)  # width over height of a random crop
 _ATTEMPTS = 10
-_CENTRE = 0.875  # share of the shorter side that testing sees
 
 
 def decode(contents: bytes) -> Image.Image:
@@ -47,7 +46,9 @@ def random_crop_box(
     """Draws the box of a random resized crop (Szegedy et al., 2015, arXiv:1409.4842, Section 6).
 
     The area is `a w h` with `a` uniform in `scale`; the ratio of width to height is log-uniform in `ratio`; the
-    position is uniform. After ten boxes that do not fit, the largest centred box within `ratio`.
+    position is uniform. After ten boxes that do not fit, the largest centred box within `ratio`. With `scale` (1, 1)
+    only a box of the image's own ratio fits: it is the whole image, a rounded side aside, or where `ratio` forbids
+    that, its middle.
 
     Args:
       random: Source of randomness.
@@ -68,7 +69,8 @@ def random_crop_box(
             return left, upper, left + w, upper + h
     w = min(width, max(1, round(height * ratio[1])))
     h = min(height, max(1, round(width / ratio[0])))
-    return _centred(width, height, w, h)
+    left, upper = (width - w) // 2, (height - h) // 2
+    return left, upper, left + w, upper + h
 
 
 def random_resized_crop(
@@ -79,15 +81,20 @@ def random_resized_crop(
     return np.asarray(image.crop(box).resize((size, size), Image.Resampling.BICUBIC))
 
 
-def centre_crop(image: Image.Image, *, size: int) -> np.ndarray:
-    """Resizes the shorter side to `size / 0.875` and cuts out the centre, `(size, size, 3)` uint8."""
-    short = math.floor(size / _CENTRE)
+def centre_crop(image: Image.Image, *, size: int, share: float) -> np.ndarray:
+    """Resizes the shorter side to `size / share`, rounded down, and cuts out the centre, `(size, size, 3)` uint8.
+
+    Args:
+      image: The picture.
+      size: Height and width of the result, in pixels.
+      share: What remains of the shorter side, above 0 and at most 1.
+
+    Returns:
+      The crop.
+    """
+    short = math.floor(size / share)
     least = min(image.width, image.height)
     width, height = (short * side // least for side in (image.width, image.height))
     resized = image.resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(resized.crop(_centred(width, height, size, size)))
-
-
-def _centred(width: int, height: int, w: int, h: int) -> Box:
-    left, upper = round((width - w) / 2), round((height - h) / 2)
-    return left, upper, left + w, upper + h
+    left, upper = round((width - size) / 2), round((height - size) / 2)  # halves to the even one, as torchvision
+    return np.asarray(resized.crop((left, upper, left + size, upper + size)))

@@ -1,7 +1,7 @@
-"""Mixup or CutMix (Yun et al., 2019, arXiv:1905.04899) of a whole batch with its mirror image, as timm's batch mode.
+"""Mixup (Zhang et al., 2018, arXiv:1710.09412) or CutMix (Yun et al., 2019, arXiv:1905.04899), as timm's batch mode.
 
-Both are `w * x[b] + (1 - w) * x[B - 1 - b]`, with one weight for all pixels in mixup, and with weights 1 outside and 0
-inside a rectangle in CutMix. Targets are mixed by the mean weight.
+A whole batch is mixed with its mirror image: `w * x[b] + (1 - w) * x[B - 1 - b]`, with one weight for all pixels in
+mixup, and with weights 1 outside and 0 inside a rectangle in CutMix. Targets are mixed by the mean weight.
 """
 
 import math
@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 
 from stata_jax.data import draws
-from stata_jax.data.augment import mix_with_mirror
 
 
 def cutmix_weights(uniform: jax.Array, share: jax.Array, *, height: int, width: int) -> jax.Array:
@@ -37,6 +36,22 @@ def cutmix_weights(uniform: jax.Array, share: jax.Array, *, height: int, width: 
     return 1 - (inside[0][:, None] & inside[1]).astype(jnp.float32)
 
 
+def mix_with_mirror(share: jax.Array, batch: jax.Array) -> jax.Array:
+    """`share * x[b] + (1 - share) * x[B - 1 - b]`; bytes are rounded to the nearest, halves to the even one.
+
+    Args:
+      share: float32 from 0 to 1, to be broadcast to an entry of the batch.
+      batch: `(B, ...)` floating point or uint8.
+
+    Returns:
+      As `batch`.
+    """
+    if batch.dtype == jnp.uint8:
+        return jnp.round(mix_with_mirror(share, batch.astype(jnp.float32))).astype(jnp.uint8)
+    # The two shares are rounded after the subtraction, so that both keep their precision in bfloat16.
+    return share.astype(batch.dtype) * batch + (1 - share).astype(batch.dtype) * batch[::-1]
+
+
 def mix(
     key: jax.Array,
     images: jax.Array,
@@ -53,7 +68,8 @@ def mix(
 
     Args:
       key: PRNG key.
-      images: `(B, ..., H, W, C)` floating point, images or recordings.
+      images: `(B, ..., H, W, C)` images or recordings, floating point or uint8. Mixed uint8 is rounded, as in timm,
+        which mixes images before it normalises them.
       targets: `(B, num_classes)` floating point.
       step: of the run, from 0; may be traced.
       mixup: both parameters of the Beta distribution of mixup's weight; 0: no mixup.
@@ -66,7 +82,7 @@ def mix(
       Mixed images and targets, shapes and dtypes as given.
 
     Raises:
-      ValueError: an option out of its range, integer images or targets, or batches of two sizes.
+      ValueError: an option out of its range, other integers than uint8, or batches of two sizes.
     """
     for name, alpha in (("mixup", mixup), ("cutmix", cutmix)):
         if not 0 <= alpha < math.inf:
@@ -76,9 +92,10 @@ def mix(
             raise ValueError(f"augment.{name} must be from 0 to 1, got {value}")
     if off_step < 0:
         raise ValueError(f"off_step must be 0 or more, got {off_step}: 0 mixes to the end")
-    for name, array in (("images", images), ("targets", targets)):
-        if not jnp.issubdtype(array.dtype, jnp.floating):
-            raise ValueError(f"{name} must be floating point, got {array.dtype}: convert before mixing")
+    if images.dtype != jnp.uint8 and not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(f"images must be uint8 or floating point, got {images.dtype}: convert before mixing")
+    if not jnp.issubdtype(targets.dtype, jnp.floating):
+        raise ValueError(f"targets must be floating point, got {targets.dtype}: convert before mixing")
     if images.shape[0] != targets.shape[0]:
         raise ValueError(f"one target per image is needed, got {targets.shape[0]} for {images.shape[0]} images")
     if not (mixup or cutmix):

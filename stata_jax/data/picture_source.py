@@ -50,14 +50,14 @@ def train_images(records: Records, *, plan: Plan, seed: int, size: int, scale: t
     return grain.MapDataset.range(2**40).map(image_at)
 
 
-def test_images(records: Records, *, plan: Plan, size: int) -> Any:
+def test_images(records: Records, *, plan: Plan, size: int, crop: float) -> Any:
     """This process's test images, padded to whole batches, as a `grain.MapDataset`; see `train_images`."""
     import grain
 
     def image_at(k: int) -> dict[str, Any]:
         step, place = divmod(k, plan.test_share)
         example = records[int(plan.test_positions(step)[0][place])]
-        return example | {"image": jpeg.centre_crop(example["image"], size=size)}
+        return example | {"image": jpeg.centre_crop(example["image"], size=size, share=crop)}
 
     return grain.MapDataset.range(plan.test_steps * plan.test_share).map(image_at)
 
@@ -70,6 +70,7 @@ class PictureOptions:
       image_size: Height and width of the images, in pixels.
       channels: 3 for RGB, 1 for grey.
       crop_scale: Least and largest share of a picture's area in a training crop.
+      test_crop: Share of the shorter side that testing sees, in the middle.
       workers: Processes that decode; 0 for threads, one per core, in this process.
       batch_size: Images per training batch, over all processes.
       eval_batch_size: Images per test batch, over all processes.
@@ -87,6 +88,7 @@ class PictureOptions:
     image_size: int
     channels: int = 3
     crop_scale: tuple[float, float]
+    test_crop: float = 0.875
     workers: int
     batch_size: int
     eval_batch_size: int
@@ -102,6 +104,8 @@ class PictureOptions:
                 "data.image_size must be at least 1, data.workers at least 0, augment.crop_scale two increasing shares "
                 f"above 0 and at most 1: got {self.image_size}, {self.workers}, {self.crop_scale}"
             )
+        if not 0 < self.test_crop <= 1:
+            raise ValueError(f"data.test_crop must be above 0 and at most 1, got {self.test_crop}: 1 is all of it")
         if self.channels not in (1, 3):
             raise ValueError(f"data.channels must be 1, grey, or 3, RGB, for pictures: got {self.channels}")
         need_grain()
@@ -143,7 +147,8 @@ class PictureSource:
             images = train_images(train, plan=self.plan, seed=options.seed, size=size, scale=options.crop_scale)
             self._train = Stream(images, size=self.plan.share, workers=workers)
             self._damaged_train = Damage(train, what="training")
-        self._test = Stream(test_images(test, plan=self.plan, size=size), size=self.plan.test_share, workers=workers)
+        images = test_images(test, plan=self.plan, size=size, crop=options.test_crop)
+        self._test = Stream(images, size=self.plan.test_share, workers=workers)
         self._damaged_test = Damage(test, what="test")
 
     @property

@@ -25,6 +25,7 @@ class AugmentOptions:
       flip: mirror half of the images.
       crop_padding: border in pixels from which crops are cut; 0: no crops.
       randaugment_count: operations per image; 0: no RandAugment.
+      randaugment_operations: which ones, see `data.randaugment.SETS`.
       randaugment_magnitude: their mean level, 0 to 10.
       randaugment_std: standard deviation of the level.
       randaugment_increasing: whether a higher level always changes an image more.
@@ -36,7 +37,8 @@ class AugmentOptions:
       switch_probability: of CutMix where both are on.
       mix_off_step: first step without mixing; 0: mixed to the end.
       label_smoothing: share of a label's weight spread over all classes.
-      events: mirror half of the recordings, and one of roll, rotate, cutout and shear for each.
+      events: mirror half of the recordings, and one of six operations for each, see `data.event_augment`.
+      event_cutout: how large a cutout of them is, `side` or `area`.
       mean: of each channel, by which to normalise; (): not normalised.
       std: standard deviation of each channel.
     """
@@ -45,6 +47,7 @@ class AugmentOptions:
     flip: bool = False
     crop_padding: int = 0
     randaugment_count: int = 0
+    randaugment_operations: str = "fifteen"
     randaugment_magnitude: float = 9.0
     randaugment_std: float = 0.0
     randaugment_increasing: bool = True
@@ -57,6 +60,7 @@ class AugmentOptions:
     mix_off_step: int = 0
     label_smoothing: float = 0.0
     events: bool = False
+    event_cutout: str = "side"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
@@ -108,10 +112,11 @@ def prepare(images: jax.Array, *, options: AugmentOptions) -> jax.Array:
 def augment(
     key: jax.Array, images: jax.Array, labels: jax.Array, step: jax.Array | int, *, options: AugmentOptions
 ) -> tuple[jax.Array, jax.Array]:
-    """Makes a training batch: crop, flip, RandAugment, normalisation, erasing and mixing, in timm's order.
+    """Makes a training batch: crop, flip, RandAugment, mixing, normalisation and erasing.
 
-    Each operation has a key of its own, so that switching one changes no other. RandAugment works on 8 bit images:
-    floating point ones, in [0, 1], are rounded for it.
+    That is the order of timm with its prefetcher, by which the published models were trained: bytes are mixed, and a
+    rectangle is erased from the mixture. Each operation has a key of its own, so that switching one changes no other.
+    RandAugment works on 8 bit images: floating point ones, in [0, 1], are rounded for it.
 
     Args:
       key: PRNG key of the step.
@@ -133,7 +138,7 @@ def augment(
             if getattr(options, name):
                 raise ValueError(f"augment.{name} is for images, not for recordings: turn it off or use augment.events")
     if options.events:
-        images = augment_events(flip_key, images)
+        images = augment_events(flip_key, images, cutout=options.event_cutout)
     if options.crop_padding:
         images = pad_crop(crop_key, images, padding=options.crop_padding)
     if options.flip:
@@ -146,13 +151,14 @@ def augment(
             magnitude=options.randaugment_magnitude,
             std=options.randaugment_std,
             increasing=options.randaugment_increasing,
+            operations=options.randaugment_operations,
             # The data set's mean colour, which becomes 0 when normalised; timm's grey where no mean is given.
             fill=tuple(max(0, min(255, round(255 * value))) for value in options.mean) or (128,),
         )
-    images = prepare(images, options=options)
-    images = random_erasing(erase_key, images, probability=options.erasing, noise=options.erasing_noise)
+    if images.ndim == 5 and images.dtype == jnp.uint8:
+        images = images.astype(jnp.float32)  # counts are not rounded where they are mixed
     targets = smooth_one_hot(labels, num_classes=options.num_classes, smoothing=options.label_smoothing)
-    return mix(
+    images, targets = mix(
         mix_key,
         images,
         targets,
@@ -163,6 +169,8 @@ def augment(
         switch_probability=options.switch_probability,
         off_step=options.mix_off_step,
     )
+    images = prepare(images, options=options)
+    return random_erasing(erase_key, images, probability=options.erasing, noise=options.erasing_noise), targets
 
 
 def _to_bytes(images: jax.Array) -> jax.Array:

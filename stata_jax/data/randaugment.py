@@ -1,8 +1,9 @@
 """RandAugment (Cubuk et al., 2020, arXiv:1909.13719) as timm parametrises it, on 8 bit images.
 
 timm's `rand-m9-n1-mstd0.4-inc1` is `count=1, magnitude=9, std=0.4, increasing=True`. Each of `count` times, an image
-gets one of fifteen operations with probability 1/2, at a level drawn from `N(magnitude, std^2)` and cut to 0..10.
-Unlike timm, which draws between bilinear and bicubic interpolation unless told which, this one is always bilinear.
+gets one of timm's fifteen operations, or of the five that Spikformer left of them for CIFAR, with probability 1/2, at a
+level drawn from `N(magnitude, std^2)` and cut to 0..10. Images are moved by bicubic interpolation, as all the published
+recipes ask of timm. `TranslateX` and `TranslateY` are timm's `TranslateXRel` and `TranslateYRel`.
 """
 
 import math
@@ -30,6 +31,8 @@ OPERATIONS = (
     "TranslateY",
 )
 NO_OPERATION = -1
+# Which operations are drawn from, by the value of `augment.randaugment_operations`.
+SETS = {"fifteen": OPERATIONS, "five": ("Equalize", "Rotate", "ShearX", "TranslateX", "TranslateY")}
 
 _TONES = ("AutoContrast", "Equalize", "Invert", "Posterize", "Solarize", "SolarizeAdd", "Contrast", "Brightness")
 _WARPS = ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY")
@@ -82,17 +85,23 @@ def _choose(operation: jax.Array, choices: dict[str, jax.Array], default: jax.Ar
 
 
 def apply_operation(
-    images: jax.Array, operation: jax.Array, argument: jax.Array, *, fill: tuple[int, ...]
+    images: jax.Array,
+    operation: jax.Array,
+    argument: jax.Array,
+    *,
+    fill: tuple[int, ...],
+    possible: tuple[str, ...] = OPERATIONS,
 ) -> jax.Array:
     """Applies to each image its own operation.
 
-    All are computed for all images, which is little work: eight are tables, five the same gather.
+    All that are possible are computed for all images, which is little work: eight are tables, five the same gather.
 
     Args:
       images: `(B, H, W, C)` uint8. What is not RGB has no colour to change, and its brightness is the mean value.
       operation: `(B,)` int32, index into `OPERATIONS`, or `NO_OPERATION`.
       argument: `(B,)` float32, as `arguments` gives it; whatever where the operation takes none.
       fill: the colour from outside the image, 0 to 255, one for each channel or one for all.
+      possible: names of the operations that `operation` may have, static; an image with another one is not changed.
 
     Returns:
       `(B, H, W, C)` uint8.
@@ -113,16 +122,20 @@ def apply_operation(
     tables, matrices = jax.lax.cond(
         jnp.any(operation != NO_OPERATION),
         lambda: (
-            _choose(operation, _tables(images, argument), identity[0]),
-            _choose(operation, _maps(argument, height=height, width=width), identity[1]),
+            _choose(operation, _only(possible, _tables(images, argument)), identity[0]),
+            _choose(operation, _only(possible, _maps(argument, height=height, width=width)), identity[1]),
         ),
         lambda: identity,
     )
     toned = colour.look_up(images, tables)
-    warped = warp.bilinear(images, matrices, fill=jnp.asarray(fill, jnp.uint8))
+    warped = warp.bicubic(images, matrices, fill=jnp.asarray(fill, jnp.uint8))
     results = dict.fromkeys(_TONES, toned) | dict.fromkeys(_WARPS, warped)
     results |= {"Color": colour.saturate(images, argument), "Sharpness": colour.sharpen(images, argument)}
-    return _choose(operation, results, images)
+    return _choose(operation, _only(possible, results), images)
+
+
+def _only(possible: tuple[str, ...], arrays: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    return {name: array for name, array in arrays.items() if name in possible}
 
 
 def _tables(images: jax.Array, argument: jax.Array) -> dict[str, jax.Array]:
@@ -160,6 +173,7 @@ def rand_augment(
     magnitude: float,
     std: float,
     increasing: bool,
+    operations: str = "fifteen",
     fill: tuple[int, ...] = (128,),
 ) -> jax.Array:
     """Applies random operations to each image.
@@ -171,13 +185,14 @@ def rand_augment(
       magnitude: mean level, 0 to 10.
       std: standard deviation of the level.
       increasing: whether a higher level changes an image more in every operation, see `arguments`.
+      operations: which are drawn from, a key of `SETS`.
       fill: see `apply_operation`; timm takes the mean colour of the data set, or 128.
 
     Returns:
       `(B, H, W, C)` uint8.
 
     Raises:
-      ValueError: a negative count, a magnitude outside 0..10, a std that is negative or not finite.
+      ValueError: a negative count, a magnitude outside 0..10, a std that is negative or not finite, or an unknown set.
     """
     if count < 0:
         raise ValueError(f"augment.randaugment_count must be 0 or more, got {count}: 0 turns RandAugment off")
@@ -185,14 +200,17 @@ def rand_augment(
         raise ValueError(f"augment.randaugment_magnitude must be from 0 to 10, got {magnitude}")
     if not 0 <= std < math.inf:
         raise ValueError(f"augment.randaugment_std must be 0 or more and finite, got {std}")
-    shape = images.shape[:1]
+    if operations not in SETS:
+        raise ValueError(f"augment.randaugment_operations must be one of {', '.join(SETS)}, got {operations!r}")
+    shape, possible = images.shape[:1], SETS[operations]
+    places = jnp.array([OPERATIONS.index(name) for name in possible], jnp.int32)
     for layer_key in jax.random.split(key, count) if count else ():
         choice_key, level_key = jax.random.split(layer_key)
         chosen, applied, negated = jax.random.uniform(choice_key, (3, *shape))
-        operation = draws.whole(chosen, len(OPERATIONS))
+        operation = places[draws.whole(chosen, len(possible))]
         level = jnp.clip(magnitude + std * jax.random.normal(level_key, shape, jnp.float32), 0, _MAX_LEVEL)
         sign = jnp.where(negated < 0.5, -1.0, 1.0)
         argument = _choose(operation, arguments(level, sign, increasing=increasing), jnp.zeros(shape, jnp.float32))
         operation = jnp.where(applied < _PROBABILITY, operation, NO_OPERATION)
-        images = apply_operation(images, operation, argument, fill=fill)
+        images = apply_operation(images, operation, argument, fill=fill, possible=possible)
     return images

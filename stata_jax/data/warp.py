@@ -4,6 +4,8 @@ A map is the `(2, 3)` matrix of `(x, y) -> (a x + b y + c, d x + e y + f)` from 
 pixel `i` covers `i .. i + 1`, so its centre is at `i + 1/2`. What comes from outside the input is filled.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
@@ -53,11 +55,30 @@ def source_points(matrix: jax.Array, *, height: int, width: int) -> tuple[jax.Ar
     return from_x, from_y, (from_x >= 0) & (from_x < width) & (from_y >= 0) & (from_y < height)
 
 
-def bilinear(images: jax.Array, matrices: jax.Array, *, fill: jax.Array) -> jax.Array:
-    """Maps each image by its own matrix, interpolating between the four nearest pixels, as Pillow's BILINEAR.
+def cubic(points: Sequence[jax.Array], share: jax.Array) -> jax.Array:
+    """Interpolates between the middle two of four neighbours in a row.
 
-    Edge pixels reach half a pixel outwards; the result is rounded down. Coordinates are float32, Pillow's float64:
-    where a value falls on a whole number, the two may be 1 apart.
+    With `x` the distance of a neighbour, its weight is `(a + 2) x^3 - (a + 3) x^2 + 1` up to 1 and
+    `a x^3 - 5a x^2 + 8a x - 4a` up to 2: Keys (1981, doi:10.1109/TASSP.1981.1163711) with `a = -1`, which is Pillow's
+    where it maps images. Sorted by powers of `share`, so that four equal values give just that value.
+
+    Args:
+      points: four arrays `(...)` float32.
+      share: `(...)` from 0, at the second neighbour, to 1, at the third.
+
+    Returns:
+      `(...)` float32.
+    """
+    before, near, far, after = points
+    square = 2 * (before - near) + (far - after)
+    return near + share * ((far - before) + share * (square + share * ((near - before) + (after - far))))
+
+
+def bicubic(images: jax.Array, matrices: jax.Array, *, fill: jax.Array) -> jax.Array:
+    """Maps each image by its own matrix, interpolating between the 16 nearest pixels, as Pillow's BICUBIC.
+
+    Edge pixels are repeated outwards for the sum; the result is rounded down and cut to 0..255. Coordinates are
+    float32, Pillow's float64: where a value falls on a whole number, the two may be 1 apart.
 
     Args:
       images: `(B, H, W, C)` uint8.
@@ -71,18 +92,19 @@ def bilinear(images: jax.Array, matrices: jax.Array, *, fill: jax.Array) -> jax.
 
     def one(image: jax.Array, matrix: jax.Array) -> jax.Array:
         x, y, inside = source_points(matrix, height=height, width=width)
-        left, top = jnp.floor(x - 0.5), jnp.floor(y - 0.5)
-        dx, dy = (x - 0.5 - left)[..., None], (y - 0.5 - top)[..., None]
+        # A point far outside, which is filled, must not overflow the whole numbers.
+        x, y = jnp.clip(x, -1, width + 1) - 0.5, jnp.clip(y, -1, height + 1) - 0.5
+        left, top = jnp.floor(x), jnp.floor(y)
+        across, down = (x - left)[..., None], (y - top)[..., None]
         pixels = image.reshape(height * width, channels)
 
-        def pixel(down: int, right: int) -> jax.Array:
-            row = jnp.clip(top.astype(jnp.int32) + down, 0, height - 1)
-            column = jnp.clip(left.astype(jnp.int32) + right, 0, width - 1)
-            return pixels.at[row * width + column].get(mode="promise_in_bounds").astype(jnp.float32)
+        def pixel(row: int, column: int) -> jax.Array:
+            at_row = jnp.clip(top.astype(jnp.int32) + row - 1, 0, height - 1)
+            at_column = jnp.clip(left.astype(jnp.int32) + column - 1, 0, width - 1)
+            return pixels.at[at_row * width + at_column].get(mode="promise_in_bounds").astype(jnp.float32)
 
-        upper = pixel(0, 0) + (pixel(0, 1) - pixel(0, 0)) * dx
-        lower = pixel(1, 0) + (pixel(1, 1) - pixel(1, 0)) * dx
-        value = jnp.clip(upper + (lower - upper) * dy, 0, 255)  # a point far outside has a huge dx and dy
-        return jnp.where(inside[..., None], value.astype(jnp.uint8), fill)
+        rows = [cubic([pixel(row, column) for column in range(4)], across) for row in range(4)]
+        value = cubic(rows, down)
+        return jnp.where(inside[..., None], jnp.clip(value, 0, 255).astype(jnp.uint8), fill)
 
     return jax.vmap(one)(images, matrices)

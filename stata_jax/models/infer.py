@@ -77,4 +77,6 @@ def settings_of(state: Mapping[str, np.ndarray], *, family: str) -> tuple[dict[s
     }
     if not head:
         assumed["data.num_classes"] = 1000 if size == 224 else 10
+    if channels == 3 and patch == 16:  # the ImageNet models
+        assumed["data.test_crop"] = 0.95 if family == "sdt" else 1.0
     return told, assumed

@@ -43,6 +43,8 @@ _SIZES: dict[tuple[str, str], tuple[tuple[int, int, int], ...]] = {
     ("sdt", "dvs"): ((2, 256, 8),),
     ("sdt", "gesture"): ((2, 256, 8),),
 }
+# What is other where a model was published for another data set of the same shape, by name and number of classes.
+_OTHER_CLASSES: dict[tuple[str, int], dict[str, Any]] = {("spikingformer_4_384", 100): {"heads": 8}}  # CIFAR-100
 # Image size, channels and classes of the variants' data sets; the Spike-driven Transformer halves CIFAR10-DVS.
 _DATA = {"cifar": (32, 3, 10), "imagenet": (224, 3, 1000), "dvs": (128, 2, 10), "gesture": (128, 2, 11)}
 
@@ -74,7 +76,8 @@ def create_model(
 
     Args:
       name: A key of `PUBLISHED`, `family_depth_width`, with `_dvs` (CIFAR10-DVS) or `_gesture` for event models.
-      num_classes: Number of classes; None for that of the published model.
+      num_classes: Number of classes; None for that of the published model. 100 for a model of CIFAR-10 gives the one
+        that was published for CIFAR-100, where Spikingformer has 8 heads and not 12.
       keep_rate: gamma, in (0, 1]. Below 1 there is an anchor token, and the paper's blocks for this depth prune.
       **settings: Any other field of the module, such as `timesteps=2` or `metric="ssa"`.
 
@@ -97,7 +100,8 @@ def create_model(
             near = difflib.get_close_matches(key, known, n=3, cutoff=0.5) or sorted(known)
             raise ValueError(f"{name} has no setting {key!r}: did you mean {', '.join(near)}?")
     classes = entry["classes"] if num_classes is None else num_classes
-    fields = entry["settings"] | {"num_classes": classes, "keep_rate": keep_rate}
+    fields = entry["settings"] | _OTHER_CLASSES.get((name, classes), {})
+    fields |= {"num_classes": classes, "keep_rate": keep_rate}
     if keep_rate < 1:
         fields |= {"anchor": True, "prune_at": prune_positions(settings.get("depth", entry["settings"]["depth"]))}
     return family(**fields | settings)

@@ -42,14 +42,14 @@ def pillow(name, image, argument):
     picture = Image.fromarray(image[..., 0] if grey else image)
     fill = FILL[0] if grey else FILL
     affine = functools.partial(
-        picture.transform, picture.size, Image.Transform.AFFINE, resample=Image.Resampling.BILINEAR, fillcolor=fill
+        picture.transform, picture.size, Image.Transform.AFFINE, resample=Image.Resampling.BICUBIC, fillcolor=fill
     )
     added = [min(255, value + int(argument)) if value < 128 else value for value in range(256)]
     result = {
         "AutoContrast": lambda: ImageOps.autocontrast(picture),
         "Equalize": lambda: ImageOps.equalize(picture),
         "Invert": lambda: ImageOps.invert(picture),
-        "Rotate": lambda: picture.rotate(argument, resample=Image.Resampling.BILINEAR, fillcolor=fill),
+        "Rotate": lambda: picture.rotate(argument, resample=Image.Resampling.BICUBIC, fillcolor=fill),
         "Posterize": lambda: ImageOps.posterize(picture, int(argument)),
         "Solarize": lambda: ImageOps.solarize(picture, int(argument)),
         "SolarizeAdd": lambda: picture.point(added if grey else 3 * added),

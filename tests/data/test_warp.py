@@ -12,13 +12,13 @@ from stata_jax.data import warp
 
 
 def differences(images, matrices, expected, fill=(10, 20, 30)):
-    warped = jax.jit(warp.bilinear)(images, matrices, fill=jnp.asarray(fill, jnp.uint8))
+    warped = jax.jit(warp.bicubic)(images, matrices, fill=jnp.asarray(fill, jnp.uint8))
     assert warped.dtype == jnp.uint8
     return np.abs(np.asarray(warped).astype(int) - np.stack(expected).astype(int))
 
 
 @pytest.mark.parametrize("size", [(16, 16), (9, 14)])
-def test_bilinear_is_pillow_s(size):
+def test_bicubic_is_pillow_s(size):
     """At most 1 level apart, and that rarely: Pillow's coordinates are float64."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (60, *size, 3), np.uint8)
@@ -27,7 +27,7 @@ def test_bilinear_is_pillow_s(size):
     expected = []
     for image, matrix in zip(images, matrices, strict=True):
         numbers = tuple(float(value) for value in matrix.ravel())
-        options = dict(resample=Image.Resampling.BILINEAR, fillcolor=(10, 20, 30))
+        options = dict(resample=Image.Resampling.BICUBIC, fillcolor=(10, 20, 30))
         picture = Image.fromarray(image)
         expected.append(np.asarray(picture.transform(picture.size, Image.Transform.AFFINE, numbers, **options)))
     apart = differences(images, matrices, expected)
@@ -39,7 +39,7 @@ def test_rotation_is_pillow_s(size):
     images = np.random.default_rng(1).integers(0, 256, (6, *size, 3), np.uint8)
     degrees = np.array([-30, -27.3, -1, 0, 11.7, 30], np.float32)
     matrices = warp.rotation(jnp.asarray(degrees), height=size[0], width=size[1])
-    options = dict(resample=Image.Resampling.BILINEAR, fillcolor=(10, 20, 30))
+    options = dict(resample=Image.Resampling.BICUBIC, fillcolor=(10, 20, 30))
     expected = [
         np.asarray(Image.fromarray(x).rotate(float(d), **options)) for x, d in zip(images, degrees, strict=True)
     ]
@@ -64,10 +64,10 @@ def test_points_outside_are_known_and_filled():
     matrix = warp.translation(2.0, -1.0)  # two to the left, one down
     _, _, inside = warp.source_points(matrix, height=4, width=4)
     np.testing.assert_array_equal(inside, np.outer([0, 1, 1, 1], [1, 1, 0, 0]).astype(bool))
-    warped = warp.bilinear(images, matrix[None], fill=jnp.asarray([7], jnp.uint8))
+    warped = warp.bicubic(images, matrix[None], fill=jnp.asarray([7], jnp.uint8))
     np.testing.assert_array_equal(warped[0, ..., 0], np.where(inside, 200, 7))
 
 
 def test_a_far_point_is_filled():
-    far = functools.partial(warp.bilinear, np.zeros((1, 3, 3, 2), np.uint8), fill=jnp.asarray([3, 4], jnp.uint8))
+    far = functools.partial(warp.bicubic, np.zeros((1, 3, 3, 2), np.uint8), fill=jnp.asarray([3, 4], jnp.uint8))
     np.testing.assert_array_equal(far(warp.translation(1e7, 0.0)[None])[0, 1, 1], [3, 4])
