@@ -4,10 +4,10 @@ A map is the `(2, 3)` matrix of `(x, y) -> (a x + b y + c, d x + e y + f)` from 
 pixel `i` covers `i .. i + 1`, so its centre is at `i + 1/2`. What comes from outside the input is filled.
 """
 
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
+
+_ERROR = 2.0**-12  # of a sum of 16 bytes, about; that much below a whole number is the whole number
 
 
 def _matrix(*entries: jax.Array | float) -> jax.Array:
@@ -55,30 +55,27 @@ def source_points(matrix: jax.Array, *, height: int, width: int) -> tuple[jax.Ar
     return from_x, from_y, (from_x >= 0) & (from_x < width) & (from_y >= 0) & (from_y < height)
 
 
-def cubic(points: Sequence[jax.Array], share: jax.Array) -> jax.Array:
-    """Interpolates between the middle two of four neighbours in a row.
+def cubic_weights(share: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Weights of four neighbours in a row for a point between the middle two.
 
-    With `x` the distance of a neighbour, its weight is `(a + 2) x^3 - (a + 3) x^2 + 1` up to 1 and
-    `a x^3 - 5a x^2 + 8a x - 4a` up to 2: Keys (1981, doi:10.1109/TASSP.1981.1163711) with `a = -1`, which is Pillow's
-    where it maps images. Sorted by powers of `share`, so that four equal values give just that value.
+    At a distance `x`: `(a + 2) x^3 - (a + 3) x^2 + 1` up to 1, `a x^3 - 5a x^2 + 8a x - 4a` from 1 to 2; Keys (1981,
+    doi:10.1109/TASSP.1981.1163711) with `a = -1`, which is Pillow's where it maps images.
 
     Args:
-      points: four arrays `(...)` float32.
-      share: `(...)` from 0, at the second neighbour, to 1, at the third.
+      share: `(...)` float32, from 0 at the second neighbour to 1 at the third.
 
     Returns:
-      `(...)` float32.
+      Four arrays `(...)`, which sum to 1.
     """
-    before, near, far, after = points
-    square = 2 * (before - near) + (far - after)
-    return near + share * ((far - before) + share * (square + share * ((near - before) + (after - far))))
+    square, rest = share * share, 1 - share
+    return -share * rest * rest, 1 - square - square * rest, share + square * rest, -square * rest
 
 
 def bicubic(images: jax.Array, matrices: jax.Array, *, fill: jax.Array) -> jax.Array:
     """Maps each image by its own matrix, interpolating between the 16 nearest pixels, as Pillow's BICUBIC.
 
-    Edge pixels are repeated outwards for the sum; the result is rounded down and cut to 0..255. Coordinates are
-    float32, Pillow's float64: where a value falls on a whole number, the two may be 1 apart.
+    Edge pixels are repeated outwards for the sum; the result is rounded down and cut to 0..255. Numbers are float32,
+    Pillow's float64: where a value is nearly a whole number, the two may be 1 apart.
 
     Args:
       images: `(B, H, W, C)` uint8.
@@ -95,7 +92,7 @@ def bicubic(images: jax.Array, matrices: jax.Array, *, fill: jax.Array) -> jax.A
         # A point far outside, which is filled, must not overflow the whole numbers.
         x, y = jnp.clip(x, -1, width + 1) - 0.5, jnp.clip(y, -1, height + 1) - 0.5
         left, top = jnp.floor(x), jnp.floor(y)
-        across, down = (x - left)[..., None], (y - top)[..., None]
+        across, down = (cubic_weights((at - first)[..., None]) for at, first in ((x, left), (y, top)))
         pixels = image.reshape(height * width, channels)
 
         def pixel(row: int, column: int) -> jax.Array:
@@ -103,8 +100,9 @@ def bicubic(images: jax.Array, matrices: jax.Array, *, fill: jax.Array) -> jax.A
             at_column = jnp.clip(left.astype(jnp.int32) + column - 1, 0, width - 1)
             return pixels.at[at_row * width + at_column].get(mode="promise_in_bounds").astype(jnp.float32)
 
-        rows = [cubic([pixel(row, column) for column in range(4)], across) for row in range(4)]
-        value = cubic(rows, down)
-        return jnp.where(inside[..., None], jnp.clip(value, 0, 255).astype(jnp.uint8), fill)
+        value = jnp.zeros(image.shape, jnp.float32)
+        for row in range(4):
+            value += down[row] * sum(across[column] * pixel(row, column) for column in range(4))
+        return jnp.where(inside[..., None], jnp.clip(value + _ERROR, 0, 255).astype(jnp.uint8), fill)
 
     return jax.vmap(one)(images, matrices)
