@@ -127,11 +127,19 @@ def apply_operation(
         ),
         lambda: identity,
     )
-    toned = colour.look_up(images, tables)
-    warped = warp.bicubic(images, matrices, fill=jnp.asarray(fill, jnp.uint8))
-    results = dict.fromkeys(_TONES, toned) | dict.fromkeys(_WARPS, warped)
-    results |= {"Color": colour.saturate(images, argument), "Sharpness": colour.sharpen(images, argument)}
-    return _choose(operation, _only(possible, results), images)
+    changed = images
+    # One choice for all operations with a table and one for all that move pixels: each costs a pass over the images.
+    for names, make in (
+        (_TONES, lambda: colour.look_up(images, tables)),
+        (_WARPS, lambda: warp.bicubic(images, matrices, fill=jnp.asarray(fill, jnp.uint8))),
+        (("Color",), lambda: colour.saturate(images, argument)),
+        (("Sharpness",), lambda: colour.sharpen(images, argument)),
+    ):
+        indices = jnp.array([OPERATIONS.index(name) for name in names if name in possible], jnp.int32)
+        if indices.size:
+            chosen = jnp.any(operation[:, None] == indices, axis=1)
+            changed = jnp.where(chosen[:, None, None, None], make(), changed)
+    return changed
 
 
 def _only(possible: tuple[str, ...], arrays: dict[str, jax.Array]) -> dict[str, jax.Array]:
