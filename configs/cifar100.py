@@ -48,13 +48,13 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.std = (0.2470, 0.2435, 0.2616)
 
     config.augment.flip = True
+    config.augment.erasing_noise = False
     config.augment.randaugment_count = 1
     config.augment.randaugment_operations = "five" if family == "spikformer" else "fifteen"
     config.augment.randaugment_std = 0.4
     config.augment.mixup = 0.5
     if family != "sdt":
         config.augment.erasing = 0.25
-        config.augment.erasing_noise = False
 
     config.model.family = family
     config.model.pooling = "0011"

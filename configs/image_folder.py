@@ -27,7 +27,6 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.num_classes = 10
     config.data.mean = (0.485, 0.456, 0.406)
     config.data.std = (0.229, 0.224, 0.225)
-    config.augment.crop_padding = 0
     config.augment.crop_scale = (0.3, 1.0)
     config.model.pooling = "1111"
     config.train.epochs = 110

@@ -49,6 +49,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.std = (0.229, 0.224, 0.225)
 
     config.augment.flip = True
+    config.augment.erasing_noise = False
     config.augment.randaugment_count = 2
     config.augment.randaugment_std = 0.5
     config.augment.cutmix = 1.0
@@ -61,7 +62,6 @@ def get_config(variant: str = "") -> ConfigDict:
         config.data.test_crop = 1.0
         config.augment.mixup = 0.8
         config.augment.erasing = 0.25
-        config.augment.erasing_noise = False
 
     config.model.family = family
     config.model.pooling = "1111"

@@ -99,16 +99,17 @@ def real_pictures(tmp_path: Path) -> dict[str, bytes]:
     return {name: image for contents in files.values() for name, image in contents.items()}
 
 
-def test_test_images_are_centre_crops_in_order(tmp_path):
+@pytest.mark.parametrize("share", [0.875, 1.0])
+def test_test_images_are_centre_crops_in_order(tmp_path, share):
     real_pictures(tmp_path)
-    source = make(tmp_path)
+    source = make(tmp_path, test_crop=share)
     for _ in range(2):  # a second evaluation sees the same
         batches = [source.test_batch(step) for step in range(2)]
         whole = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
         assert whole["mask"].tolist() == [True] * 7 + [False]
         files = [*validation_files().items()]
         for place, (name, contents) in enumerate([*files, files[0]]):
-            expected = jpeg.centre_crop(jpeg.decode(contents), size=16)
+            expected = jpeg.centre_crop(jpeg.decode(contents), size=16, share=share)
             np.testing.assert_array_equal(whole["image"][place], expected)
             number = int(name[-13:-5])
             assert whole["label"][place] == class_ids().index(validation_ids()[number - 1])
@@ -289,6 +290,8 @@ def test_what_tfds_has_prepared_is_used_and_a_damaged_picture_in_it_is_named(tmp
     [
         ({"crop_scale": (0.0, 1.0)}, r"got 16, 0, \(0.0, 1.0\)"),
         ({"crop_scale": (0.5, 0.4)}, r"augment.crop_scale two increasing shares"),
+        ({"test_crop": 0.0}, r"data.test_crop must be above 0 and at most 1, got 0.0"),
+        ({"test_crop": 1.5}, r"got 1.5"),
         ({"image_size": 0}, "got 0, 0, "),
         ({"workers": -1}, "got 16, -1, "),
     ],

@@ -93,17 +93,36 @@ def test_the_random_crop_is_cut_first_and_resized_then():
     assert (found.shape, found.dtype) == ((16, 16, 3), np.uint8)
 
 
+@pytest.mark.parametrize("size", [(100, 80), (375, 500), (500, 375), (64, 64), (90, 120), (301, 60), (60, 301), (1, 7)])
+def test_crops_of_the_whole_area_are_the_whole_image_or_its_middle(size):
+    """Of the published recipes. A rounded side may be a pixel short; otherwise the sides are as 3 to 4 at most."""
+    random, (width, height) = np.random.default_rng(0), size
+    wide, tall = min(width, round(height * 4 / 3)), min(height, round(width * 4 / 3))
+    left, upper = (width - wide) // 2, (height - tall) // 2
+    for _ in range(200):
+        box = jpeg.random_crop_box(random, width, height, scale=(1.0, 1.0), ratio=RATIO)
+        assert np.abs(np.subtract(box, (left, upper, left + wide, upper + tall))).max() <= 1
+        assert 0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height
+
+
 @pytest.mark.parametrize(
-    ("size", "resized", "corner"),
+    ("size", "share", "resized", "corner"),
     [
-        ((500, 375), (341, 256), (58, 16)),  # (341 - 224) / 2 = 58.5 rounds to even, as torchvision has it
-        ((375, 500), (256, 341), (16, 58)),
-        ((256, 256), (256, 256), (16, 16)),
-        ((30, 90), (256, 768), (16, 272)),
+        ((500, 375), 0.875, (341, 256), (58, 16)),  # (341 - 224) / 2 = 58.5 rounds to even, as torchvision has it
+        ((375, 500), 0.875, (256, 341), (16, 58)),
+        ((256, 256), 0.875, (256, 256), (16, 16)),
+        ((30, 90), 0.875, (256, 768), (16, 272)),
+        ((500, 375), 1.0, (298, 224), (37, 0)),
+        (
+            (375, 500),
+            0.95,
+            (235, 313),
+            (6, 44),
+        ),  # floor(224 / 0.95) = 235; (235 - 224) / 2 = 5.5, (313 - 224) / 2 = 44.5
     ],
 )
-def test_the_centre_crop(size, resized, corner):
+def test_the_centre_crop(size, share, resized, corner):
     image = jpeg.decode(picture(5, width=size[0], height=size[1]))
     pixels = np.asarray(image.resize(resized, Image.Resampling.BICUBIC))
     expected = pixels[corner[1] : corner[1] + 224, corner[0] : corner[0] + 224]
-    np.testing.assert_array_equal(jpeg.centre_crop(image, size=224), expected)
+    np.testing.assert_array_equal(jpeg.centre_crop(image, size=224, share=share), expected)

@@ -52,6 +52,29 @@ def test_mixup_is_one_share_for_images_and_targets():
     np.testing.assert_allclose(mixed, eager[0], atol=1e-6)
 
 
+def test_mixed_bytes_are_rounded_to_the_nearest():
+    """As a loop over images and pixels has it, in timm's order: mixed before anything is normalised."""
+    images = np.random.default_rng(0).integers(0, 256, (6, H, W, 3), np.uint8)
+    run = jax.jit(functools.partial(mix, mixup=1.0))
+    for seed in range(5):
+        mixed, labels = run(jax.random.key(seed), images, jnp.eye(6), 0)
+        assert mixed.dtype == jnp.uint8
+        share = np.float32(labels[0, 0])
+        for b in range(6):
+            for place in np.ndindex(H, W, 3):
+                exact = float(share) * float(images[b][place]) + (1 - float(share)) * float(images[5 - b][place])
+                assert abs(int(mixed[b][place]) - exact) < 0.5 + 1e-4  # a half may be rounded either way in float32
+
+
+def test_cut_bytes_are_copied():
+    images = np.random.default_rng(0).integers(0, 256, (2, H, W, 3), np.uint8)
+    mixed, labels = mix(jax.random.key(3), jnp.asarray(images), jnp.eye(2), 0, cutmix=1.0)
+    own = np.all(np.asarray(mixed[0]) == images[0], axis=-1)
+    other = np.all(np.asarray(mixed[0]) == images[1], axis=-1)
+    assert np.all(own | other) and 0 < other.mean() < 1
+    assert float(labels[0, 0]) == pytest.approx(own.mean(), abs=1e-6)
+
+
 def test_cutmix_targets_are_the_area_that_is_seen():
     images, targets = many(300, cutmix=1.0)
     own = np.mean(images[:, 0, ..., 0] == 1, axis=(1, 2))
@@ -130,7 +153,9 @@ def test_bad_options(options, message):
 
 def test_bad_batches():
     images, targets = batch()
-    with pytest.raises(ValueError, match="images must be floating point, got uint8"):
-        mix(jax.random.key(0), images.astype(jnp.uint8), targets, 0, mixup=1.0)
+    with pytest.raises(ValueError, match="images must be uint8 or floating point, got int32"):
+        mix(jax.random.key(0), images.astype(jnp.int32), targets, 0, mixup=1.0)
+    with pytest.raises(ValueError, match="targets must be floating point, got int32"):
+        mix(jax.random.key(0), images, targets.astype(jnp.int32), 0, mixup=1.0)
     with pytest.raises(ValueError, match="one target per image is needed, got 4 for 5"):
         mix(jax.random.key(0), images, targets[:4], 0, mixup=1.0)

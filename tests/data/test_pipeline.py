@@ -98,8 +98,48 @@ def test_the_order_is_timm_s(monkeypatch):
     spy("prepare", 0)
     jax.eval_shape(functools.partial(augment, options=CIFAR), KEY, pixels(), LABELS, 0)
     byte, real = "uint8", "float32"
-    expected = [("pad_crop", byte), ("flip", byte), ("rand_augment", byte), ("prepare", byte)]
-    assert calls == [*expected, ("random_erasing", real), ("mix", real)]
+    expected = [("pad_crop", byte), ("flip", byte), ("rand_augment", byte), ("mix", byte), ("prepare", byte)]
+    assert calls == [*expected, ("random_erasing", real)]
+
+
+def test_images_are_mixed_then_normalised_then_erased():
+    """Outside of the rectangle, each image is the normalised mixture of bytes; inside, it is 0."""
+    options = AugmentOptions(num_classes=6, mixup=1.0, erasing=1.0, erasing_noise=False, mean=MEAN, std=STD)
+    images, labels = np.asarray(pixels()), jnp.arange(6, dtype=jnp.int32)
+    found, targets = jax.jit(functools.partial(augment, options=options))(KEY, images, labels, 0)
+    found, share = np.asarray(found), float(targets[0, 0])
+    assert 0.01 < share < 0.99
+    mixture = np.round(share * images + (1 - share) * images[::-1].astype(np.float64))
+    expected = (mixture / 255 - MEAN) / STD
+    erased = np.all(found == 0, axis=-1)
+    level = 1.01 / 255 / np.asarray(STD)  # a half that is rounded the other way
+    assert np.all((np.abs(found - expected) < level) | erased[..., None])
+    assert np.mean(np.abs(found - expected)[~erased] < 1e-5) > 0.99
+    for mask in erased:
+        rows, columns = mask.any(axis=1), mask.any(axis=0)
+        assert mask.any() and np.array_equal(mask, np.outer(rows, columns))  # one rectangle, not the partner's too
+
+
+def test_mixed_counts_are_not_rounded():
+    counts = np.asarray(events())
+    options = AugmentOptions(num_classes=6, mixup=0.5)
+    mixed, targets = augment(KEY, jnp.asarray(counts), jnp.arange(6, dtype=jnp.int32), 0, options=options)
+    share = float(targets[0, 0])
+    np.testing.assert_allclose(mixed, share * counts + (1 - share) * counts[::-1].astype(float), atol=1e-5)
+
+
+def test_the_operations_are_those_asked_for(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        pipeline, "rand_augment", lambda key, images, **options: asked.append(options["operations"]) or images
+    )
+    monkeypatch.setattr(pipeline, "augment_events", lambda key, images, *, cutout: asked.append(cutout) or images)
+    for operations in ("fifteen", "five"):
+        options = AugmentOptions(num_classes=4, randaugment_count=1, randaugment_operations=operations)
+        augment(KEY, pixels(), LABELS, 0, options=options)
+    for cutout in ("side", "area"):
+        augment(KEY, events(), LABELS, 0, options=AugmentOptions(num_classes=4, events=True, event_cutout=cutout))
+    assert asked == ["fifteen", "five", "side", "area"]
 
 
 def test_what_comes_from_outside_has_the_mean_colour(monkeypatch):

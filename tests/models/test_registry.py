@@ -63,6 +63,15 @@ def test_dense_by_default():
     assert (model.keep_rate, model.anchor, model.num_classes, model.heads) == (1.0, False, 10, 12)
 
 
+def test_cifar100_has_the_heads_that_were_published_for_it():
+    heads = {
+        name: [stata_jax.create_model(name, num_classes=classes).heads for classes in (10, 100)]
+        for name in ("spikingformer_4_384", "spikformer_4_384", "sdt_2_512")
+    }
+    assert heads == {"spikingformer_4_384": [12, 8], "spikformer_4_384": [12, 12], "sdt_2_512": [8, 8]}
+    assert stata_jax.create_model("spikingformer_4_384", num_classes=100, heads=6).heads == 6
+
+
 def test_a_keep_rate_brings_the_anchor_and_the_papers_blocks():
     model = stata_jax.create_model("spikingformer_8_768", num_classes=100, keep_rate=0.2)
     assert (model.anchor, model.prune_at, model.num_classes) == (True, (2, 5), 100)
