@@ -40,7 +40,7 @@ def decode(contents: bytes, *, channels: int = 3, upright: bool = True) -> Image
     try:
         image = Image.open(io.BytesIO(contents))
     except UnidentifiedImageError as error:  # which names an object of Python
-        raise ValueError("it is no picture of a format that Pillow knows") from error
+        raise UnidentifiedImageError("it is no picture of a format that Pillow knows") from error
     image.load()
     turn = _UPRIGHT.get(_orientation(image)) if upright else None
     eight_bit = _opaque(image).convert("L" if channels == 1 else "RGB")

@@ -229,7 +229,7 @@ def test_a_picture_cut_short_is_an_error(kind):
 
 @pytest.mark.parametrize("contents", [b"", b"version https://git-lfs.github.com/spec/v1"])
 def test_what_is_no_picture_is_told_as_that(contents):
-    with pytest.raises(ValueError, match=r"^it is no picture of a format that Pillow knows$"):
+    with pytest.raises(OSError, match=r"^it is no picture of a format that Pillow knows$"):
         pictures.decode(contents)
 
 
