@@ -23,7 +23,7 @@ core of an EPYC.
 
 from ml_collections import ConfigDict
 
-from configs import common, variants
+from stata_jax.configs import common, variants
 
 
 def get_config(variant: str = "") -> ConfigDict:
