@@ -41,7 +41,7 @@ def test_every_kind_of_picture_becomes_rgb(mode, kind):
 def test_a_picture_cut_short_is_noticed(kind, share):
     contents = picture(3, kind=kind, width=300, height=200)
     for look in (jpeg.check, jpeg.decode):
-        with pytest.raises((OSError, SyntaxError, ValueError)):
+        with pytest.raises((OSError, SyntaxError)):
             look(contents[: int(share * len(contents))])
 
 

@@ -240,6 +240,28 @@ def test_layers_are_drawn_anew(drawn):
     assert 0.2 < np.mean(first[0] == second[0]) < 0.35  # a quarter none and none, and 1/60 the same one
 
 
+@pytest.mark.parametrize("operations", ["fifteen", "five"])
+def test_random_draws_are_pillow_s(operations, monkeypatch):
+    """Images as they come out, against Pillow with the operation and the argument that each was drawn."""
+    drawn = []
+
+    def keep(images, operation, argument, **options):
+        drawn.append((np.asarray(operation), np.asarray(argument)))
+        return apply(images, operation, argument, **options)
+
+    apply = jax.jit(apply_operation, static_argnames=("fill", "possible"))
+    monkeypatch.setattr(randaugment, "apply_operation", keep)
+    images = np.random.default_rng(2).integers(0, 256, (300, 18, 16, 3), np.uint8)
+    options = dict(count=1, magnitude=9.0, std=0.4, increasing=True, operations=operations, fill=FILL)
+    found = np.asarray(rand_augment(jax.random.key(7), jnp.asarray(images), **options)).astype(int)
+    ((chosen, argument),) = drawn
+    assert len({*chosen}) == 1 + len(randaugment.SETS[operations])
+    for image, one, index, value in zip(images, found, chosen, argument, strict=True):
+        expected = image if index == NO_OPERATION else pillow(OPERATIONS[index], image, float(value))
+        apart = np.abs(one - expected)
+        assert apart.max() <= 1 and (apart > 0).mean() < 0.05, OPERATIONS[index]  # rounding, as above
+
+
 def test_same_key_same_images_and_jit_changes_nothing():
     images = jnp.asarray(np.repeat(pictures()[:4], 8, axis=0))
     augment = functools.partial(rand_augment, count=1, magnitude=9.0, std=0.4, increasing=True, fill=FILL)
