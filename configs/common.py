@@ -162,6 +162,9 @@ def get_config() -> ConfigDict:
     # Evaluate with running averages of the weights and of the running statistics, which start from the initial ones:
     # ema = ema_decay * ema + (1 - ema_decay) * new, after each update. 0: none; 0.9998 is common in long runs.
     train.ema_decay = 0.0
+    # What to do when the loss, the gradient or what they lead to is not finite. stop: end the run with exit code 3, and
+    # keep the last checkpoint, which is finite; skip: leave such an update out, and count it.
+    train.on_nonfinite = "stop"
     train.loss = "cross_entropy"  # of the logits averaged over time; tet: of each timestep's logits
     train.tet_means = 1.0  # for tet: what its second term draws all logits to
     train.tet_lambda = 0.001  # for tet: weight of that term
@@ -186,6 +189,7 @@ def get_config() -> ConfigDict:
     evaluation.every_epochs = 1  # also the time of a checkpoint
     config.checkpoint = checkpoint = ConfigDict()
     checkpoint.every_steps = 0  # further checkpoints between evaluations; 0: none
+    checkpoint.every_minutes = 10.0  # and after so much time without one; 0: none
     checkpoint.keep = 1  # newest checkpoints kept, beside the best one
 
     return config.lock()

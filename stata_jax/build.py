@@ -9,7 +9,16 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from stata_jax.build_data import augment, augment_options, image_shape, model_input, prepare, sized, source
+from stata_jax.build_data import (
+    augment,
+    augment_options,
+    checked_source,
+    image_shape,
+    model_input,
+    prepare,
+    sized,
+    source,
+)
 from stata_jax.config_check import ConfigError
 from stata_jax.models.registry import FAMILIES
 from stata_jax.models.transformer import SpikingTransformer
@@ -18,11 +27,12 @@ from stata_jax.sparsity.maps import Aligned
 from stata_jax.sparsity.placement import align_positions, prune_positions
 from stata_jax.training import compilation
 from stata_jax.training import optimizer as optimizers
+from stata_jax.training.cores import check_split
 from stata_jax.training.losses import stata_loss
 from stata_jax.training.parallel import AXIS
 from stata_jax.training.step import Objective, eval_step, train_step
 
-__all__ = ["augment_options", "image_shape", "model_input", "sized", "source"]  # of build_data
+__all__ = ["augment_options", "checked_source", "image_shape", "model_input", "sized", "source"]  # of build_data
 
 
 def placement(config: ConfigDict) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
@@ -41,8 +51,12 @@ def processor(config: ConfigDict) -> None:
 
     Args:
       config: A checked config.
+
+    Raises:
+      ConfigError: If JAX has been used already in this process, with another number of devices.
     """
     compilation.prepare(cpu_devices=config.train.cpu_devices, cpu_threads=config.train.cpu_threads)
+    check_split(config.train.cpu_devices, threads=config.train.cpu_threads)
 
 
 def check_devices(config: ConfigDict, *, parts: Sequence[str]) -> None:
@@ -128,6 +142,7 @@ def step(config: ConfigDict, optimizer: optax.GradientTransformation, *, steps_p
         axis_name=AXIS,
         accumulate=config.train.accumulate,
         ema_decay=config.train.ema_decay,
+        skip_nonfinite=config.train.on_nonfinite == "skip",
     )
 
 

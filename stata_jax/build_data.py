@@ -143,6 +143,32 @@ _OPENERS: dict[str, Callable[[ConfigDict], Source]] = {
 }
 
 
+def checked_source(config: ConfigDict, given: Source) -> Source:
+    """A source from Python, as it is.
+
+    Args:
+      config: The config of the run.
+      given: The source.
+
+    Raises:
+      ConfigError: If it is no source, or its images or batches are not those that the config describes.
+    """
+    if not isinstance(given, Source):
+        missing = [name for name in dir(Source) if not name.startswith("_") and not hasattr(given, name)]
+        raise ConfigError(f"the source lacks {', '.join(missing)}, see stata_jax.data.protocol.Source")
+    _check_fit(config, given)
+    wanted = image_shape(config)
+    if len(given.image_shape) != len(wanted) or given.image_shape[:-3] != wanted[:-3]:
+        raise ConfigError(f"the source has images of shape {given.image_shape}, but by the config they are {wanted}")
+    if given.steps_per_epoch < 1 or given.test_steps < 1:
+        raise ConfigError("the source has no whole batch to train on, or none to test on: lower train.batch_size")
+    for part, batch in (("train", given.train_batch(0, 0)), ("eval", given.test_batch(0))):
+        size = len(batch["label"])
+        if size != config[part].batch_size:
+            raise ConfigError(f"{part}.batch_size is {config[part].batch_size}, but the source has batches of {size}")
+    return given
+
+
 def _check_fit(config: ConfigDict, source: Source) -> None:
     """Raises ConfigError where the images are not those that the config describes."""
     data = config.data

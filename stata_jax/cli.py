@@ -13,10 +13,10 @@ from stata_jax import config
 from stata_jax.config_check import ConfigError
 from stata_jax.configs import FOLDER
 from stata_jax.data.protocol import DataError
+from stata_jax.stopping import EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_STOPPED, DivergedError, Stopped
 from stata_jax.training.memory import keep_memory
 
 EXIT_ERROR = 2  # a mistake of the user's
-EXIT_INTERRUPTED = 130  # Ctrl-C, the shell's own code
 
 CONFIG_HELP = "a file such as configs/digits.py, or the name of a shipped config such as digits (needed)"
 
@@ -144,7 +144,8 @@ def run(program: Callable[[Sequence[str]], object], argv: Sequence[str] | None, 
       interrupted: what to print after Ctrl-C.
 
     Returns:
-      The exit code: 0, 2 after such an error, 130 after Ctrl-C. Other exceptions are bugs and pass through.
+      The exit code: 0, 2 after such an error, 3 if a training has diverged, 75 after SIGTERM, where the same command
+      goes on, 130 after Ctrl-C. Other exceptions are bugs and pass through.
     """
     keep_memory()  # works best before JAX is imported
     try:
@@ -152,7 +153,26 @@ def run(program: Callable[[Sequence[str]], object], argv: Sequence[str] | None, 
     except (ConfigError, DataError) as error:
         print("error:", *str(error).split(), file=sys.stderr)
         return EXIT_ERROR
+    except DivergedError as error:
+        print("error:", error, file=sys.stderr)
+        return EXIT_DIVERGED
+    except Stopped as stop:
+        print(stop, file=sys.stderr)
+        return stop.code
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process; at once where it was interrupted, for a thread may still be compiling what is needed no more.
+
+    Args:
+      code: As `run` returned it.
+    """
+    if code in (EXIT_STOPPED, EXIT_INTERRUPTED):
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from stata_jax import config_files
 from stata_jax.config_check import ConfigError, check
 from stata_jax.configs import FOLDER
+from stata_jax.paths import expand
 
 __all__ = [
     "ConfigError",
@@ -163,7 +164,7 @@ def prepare_workdir(path: str | os.PathLike[str]) -> pathlib.Path:
     """
     if not os.fspath(path):
         raise ConfigError("the workdir is empty: name a folder")
-    folder = pathlib.Path(os.path.expanduser(path)).absolute()
+    folder = expand(path).absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -17,6 +17,7 @@ NEURONS = ("lif", "plif")
 LOSSES = ("cross_entropy", "tet")
 OPTIMIZERS = ("adamw", "lamb")
 SCHEDULES = ("step", "epoch")
+ON_NONFINITE = ("stop", "skip")
 DTYPES = ("float32", "bfloat16")
 METRICS = ("anchor", "ssa", "l1", "random")
 SLOTS = ("sorted", "stable")
@@ -199,6 +200,7 @@ RULES: dict[str, Rule] = {
     "train.loss": _one_of(LOSSES),
     "train.tet_means": (_is_number, "must be a number"),
     "train.tet_lambda": _within(0, 1),
+    "train.on_nonfinite": _one_of(ON_NONFINITE),
     "train.lean": _switch(),
     "train.recompute": _switch(),
     "train.cpu_devices": _whole(1),
@@ -207,5 +209,6 @@ RULES: dict[str, Rule] = {
     "eval.batch_size": _whole(1),
     "eval.every_epochs": _whole(1),
     "checkpoint.every_steps": _whole(0),
+    "checkpoint.every_minutes": _at_least(0),
     "checkpoint.keep": _whole(1),
 }

@@ -6,7 +6,7 @@ Rows come in pairs: a training batch of the config's data as it is, and below wh
 taken back. Recordings have a row each, some timesteps side by side, on-events red and off-events blue.
 """
 
-import pathlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -14,12 +14,13 @@ from ml_collections import ConfigDict
 
 from stata_jax import cli
 from stata_jax.config_check import ConfigError
+from stata_jax.paths import expand
 
 _IMAGES = 32
 _RECORDINGS = 6  # each takes rows of its own
 
 
-def draw(settings: ConfigDict, output: pathlib.Path, *, epoch: int = 0) -> str:
+def draw(settings: ConfigDict, output: str | os.PathLike[str], *, epoch: int = 0) -> str:
     """Writes the contact sheet of the first batch of an epoch.
 
     Args:
@@ -55,7 +56,7 @@ def draw(settings: ConfigDict, output: pathlib.Path, *, epoch: int = 0) -> str:
         after = after * np.asarray(options.std, np.float32) + np.asarray(options.mean, np.float32)
     title = f"{settings.name}, epoch {epoch}: each pair of rows before and after"
     try:
-        contact_sheet(before, after, output, title=title)
+        contact_sheet(before, after, expand(output), title=title)
     except OSError as error:
         raise ConfigError(f"cannot write {output} ({error}): name another file with --output") from error
     return f"{output}: {len(before)} of a batch of {len(batch['label'])}, before and after"
@@ -76,7 +77,7 @@ def _draw(argv: Sequence[str]) -> None:
     settings = cli.load_config(flags.config, flag_overrides)
     if not 0 <= flags.epoch < settings.train.epochs:
         raise ConfigError(f"--epoch must be from 0 to {settings.train.epochs - 1} (train.epochs), got {flags.epoch}")
-    print(draw(settings, pathlib.Path(flags.output), epoch=flags.epoch))
+    print(draw(settings, flags.output, epoch=flags.epoch))
 
 
 if __name__ == "__main__":

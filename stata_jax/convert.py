@@ -5,6 +5,7 @@ python -m stata_jax.convert --family=spikformer --input=checkpoint.pth.tar --out
 python -m stata_jax.convert --to=safetensors --input=runs/spikformer --output=spikformer.safetensors
 """
 
+import os
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,13 +15,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from stata_jax import cli, config, reuse
+from stata_jax.paths import expand
 
 ConfigError = config.ConfigError
 
 
 def import_checkpoint(
-    source: pathlib.Path,
-    folder: pathlib.Path,
+    source: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
     *,
     family: str,
     heads: int | None = None,
@@ -52,6 +54,7 @@ def import_checkpoint(
     from stata_jax.training.metrics import write_json
     from stata_jax.training.state import TrainState
 
+    source, folder = expand(source), expand(folder)
     if family not in STYLES:
         raise ConfigError(f"--family is {family!r}, but it must be one of {', '.join(STYLES)}")
     if (folder / "config.json").exists() or (folder / "checkpoints").exists():
@@ -167,7 +170,9 @@ def _check_shapes(
         raise ConfigError(f"{source} does not fit {model.family}: {'; '.join(problems)}")
 
 
-def export_checkpoint(folder: pathlib.Path, target: pathlib.Path, *, step: int | None = None) -> None:
+def export_checkpoint(
+    folder: str | os.PathLike[str], target: str | os.PathLike[str], *, step: int | None = None
+) -> None:
     """Writes the weights of a run under the authors' names, as safetensors; published variants load strictly.
 
     Args:
@@ -178,6 +183,7 @@ def export_checkpoint(folder: pathlib.Path, target: pathlib.Path, *, step: int |
     Raises:
       ConfigError: If there is no such checkpoint, or the model has parts that the authors' models lack.
     """
+    folder, target = expand(folder), expand(target)
     settings = reuse.read_settings(folder)
     variables, at = reuse.read_variables(folder, step=step)
     from stata_jax.models.authors import export_state, style_of, unused_arrays
@@ -219,7 +225,7 @@ def _convert(argv: Sequence[str]) -> None:
     flags, flag_overrides = cli.parse(parser, argv, required="input")
     if flags.output is None:
         raise ConfigError(f"--output is missing; --help shows how to use {parser.prog}")
-    source, target = (pathlib.Path(path).expanduser().absolute() for path in (flags.input, flags.output))
+    source, target = (expand(path).absolute() for path in (flags.input, flags.output))
     if flags.to == "safetensors":
         for name in ("family", "heads", "timesteps"):
             if getattr(flags, name) is not None or flag_overrides:

@@ -4,12 +4,13 @@ With firing rates measured on the test set, of the model as it was trained and o
 """
 
 import dataclasses
-import pathlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stata_jax import cli, config, reuse
+from stata_jax.paths import expand
 
 if TYPE_CHECKING:
     from stata_jax.analysis.energy import Layer
@@ -23,7 +24,7 @@ _ALTERNATIVES = {
 
 
 def measure(
-    workdir: pathlib.Path, *, overrides: Mapping[str, object] | None = None, step: int | None = None
+    workdir: str | os.PathLike[str], *, overrides: Mapping[str, object] | None = None, step: int | None = None
 ) -> dict[str, Any]:
     """Measures firing rates on the whole test set, and counts with them.
 
@@ -39,8 +40,7 @@ def measure(
     Raises:
       ConfigError: If the folder holds no such checkpoint, or the overrides do not fit it.
     """
-    settings = config.apply_overrides(reuse.read_settings(workdir), dict(overrides or {}))
-    config.check(settings)
+    settings = reuse.settings_for(workdir, overrides)
 
     import jax  # only now that the flags are right: it takes seconds
     import jax.numpy as jnp
@@ -146,7 +146,7 @@ def _energy(argv: Sequence[str]) -> None:
     parser.add_argument("--step", metavar="N", type=int, help="which checkpoint (default: the newest)")
     parser.add_argument("--output", metavar="DIR", help="where to leave energy.json and energy.md")
     flags, flag_overrides = cli.parse(parser, argv, required="workdir")
-    workdir = pathlib.Path(flags.workdir).expanduser().absolute()
+    workdir = expand(flags.workdir).absolute()
     overrides = config.parse_overrides(reuse.read_settings(workdir), flag_overrides)
     result = measure(workdir, overrides=overrides, step=flags.step)
     cli.show("energy", result, as_markdown(result), folder=flags.output)

@@ -1,6 +1,6 @@
 """Evaluates a run's checkpoint: `python -m stata_jax.evaluate --workdir=runs/digits [--config.KEY=VALUE ...]`."""
 
-import pathlib
+import os
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,10 +9,16 @@ from typing import Any
 import numpy as np
 
 from stata_jax import cli, config, reuse
+from stata_jax.data.protocol import Source
+from stata_jax.paths import expand
 
 
 def evaluate(
-    workdir: pathlib.Path, *, overrides: Mapping[str, object] | None = None, step: int | None = None
+    workdir: str | os.PathLike[str],
+    *,
+    overrides: Mapping[str, object] | None = None,
+    step: int | None = None,
+    source: Source | None = None,
 ) -> dict[str, Any]:
     """Evaluates a checkpoint with the config beside it, on the whole test set.
 
@@ -22,6 +28,7 @@ def evaluate(
       workdir: Folder of a run.
       overrides: Values by dotted key that differ from the run's config, such as `{"data.digits.clutter": 4}`.
       step: Which checkpoint; None for the newest.
+      source: The data; None for that of the config. See `stata_jax.train.train`.
 
     Returns:
       `top1` and `top5`, shares from 0 to 1, `loss`, `images`, the `step` of the checkpoint, and where it is known how
@@ -30,8 +37,7 @@ def evaluate(
     Raises:
       ConfigError: If the folder holds no such checkpoint, or the overrides do not fit it.
     """
-    settings = config.apply_overrides(reuse.read_settings(workdir), dict(overrides or {}))
-    config.check(settings)
+    settings = reuse.settings_for(workdir, overrides)
 
     import jax  # only now that the flags are right: it takes seconds
     import jax.numpy as jnp
@@ -45,7 +51,7 @@ def evaluate(
 
     build.processor(settings)
     build.check_devices(settings, parts=("eval",))
-    source = build.source(settings)
+    source = build.source(settings) if source is None else build.checked_source(settings, source)
     images = jax.ShapeDtypeStruct((1, *build.image_shape(settings)), jnp.float32)
     wanted = jax.eval_shape(lambda x: build.model(settings).init(jax.random.key(0), time_major(x)), images)
     variables, at = reuse.read_variables(workdir, step=step)
@@ -91,7 +97,7 @@ def _evaluate(argv: Sequence[str]) -> None:
     parser.add_argument("--step", metavar="N", type=int, help="which checkpoint (default: the newest)")
     parser.add_argument("--output", metavar="DIR", help="where to leave evaluate.json")
     flags, flag_overrides = cli.parse(parser, argv, required="workdir")
-    workdir = pathlib.Path(flags.workdir).expanduser().absolute()
+    workdir = expand(flags.workdir).absolute()
     settings = reuse.read_settings(workdir)
     overrides = config.parse_overrides(settings, flag_overrides)
     result = evaluate(workdir, overrides=overrides, step=flags.step)
@@ -109,7 +115,7 @@ def _evaluate(argv: Sequence[str]) -> None:
     if flags.output is not None:
         from stata_jax.training.metrics import write_json
 
-        write_json(pathlib.Path(flags.output).expanduser() / "evaluate.json", result)
+        write_json(expand(flags.output) / "evaluate.json", result)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ data where this is not well above the speed of its training step, which `--workd
 """
 
 import json
-import pathlib
+import os
 import statistics
 import sys
 import time
@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from stata_jax import cli
 from stata_jax.config_check import ConfigError
+from stata_jax.paths import expand
 
 
 def measure(settings: ConfigDict, *, batches: int) -> float:
@@ -42,7 +43,7 @@ def measure(settings: ConfigDict, *, batches: int) -> float:
     return images / (time.perf_counter() - begin)
 
 
-def trained_at(workdir: pathlib.Path) -> float:
+def trained_at(workdir: str | os.PathLike[str]) -> float:
     """The speed of a run: the median over the lines of its `metrics.jsonl`.
 
     Args:
@@ -54,7 +55,7 @@ def trained_at(workdir: pathlib.Path) -> float:
     Raises:
       ConfigError: If the folder holds no such lines.
     """
-    path = workdir / "metrics.jsonl"
+    path = expand(workdir) / "metrics.jsonl"
     try:
         lines = [json.loads(line) for line in path.read_text().splitlines()]
     except (OSError, ValueError) as error:
@@ -80,7 +81,7 @@ def _report(argv: Sequence[str]) -> None:
     if flags.batches < 1:
         raise ConfigError(f"--batches is {flags.batches}, but it must be at least 1")
     settings = cli.load_config(flags.config, flag_overrides)
-    used = trained_at(pathlib.Path(flags.workdir).expanduser()) if flags.workdir else None
+    used = trained_at(expand(flags.workdir)) if flags.workdir else None
     made = measure(settings, batches=flags.batches)
     print(f"{settings.data.source}: {made:,.0f} images/s from the source, {flags.batches} batches")
     if used is not None:

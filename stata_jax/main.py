@@ -4,10 +4,9 @@ Flags only. Everything that the user can get wrong is checked before JAX is impo
 """
 
 import pathlib
-import sys
 from collections.abc import Sequence
 
-from stata_jax import cli, config
+from stata_jax import cli, config, stopping
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,10 +23,11 @@ def _train(argv: Sequence[str]) -> None:
     default = pathlib.Path("runs") / settings.name
     workdir = config.prepare_workdir(default if flags.workdir is None else flags.workdir)
 
-    from stata_jax.train import train  # imports JAX, which takes seconds: only now that the flags are right
+    with stopping.on_signals():
+        from stata_jax.train import train  # imports JAX, which takes seconds: only now that the flags are right
 
-    train(settings, workdir)
+        train(settings, workdir)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.leave(main())

@@ -108,6 +108,7 @@ def summarise(
         "parameters": parameters,
         "tokens_attention": [a for a, _ in tokens],
         "tokens_mlp": [m for _, m in tokens],
+        "skipped": record.get("skipped", 0),
         "step_s": record.get("step_s"),
         "compile_s": record["compile"].get("compile_s"),
         "peak_bytes": record["compile"].get("peak_bytes"),

@@ -1,40 +1,23 @@
 """The folder of an earlier run or of a converted checkpoint: reading it, continuing it, starting from its weights."""
 
 import dataclasses
+import os
 import pathlib
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
 from stata_jax import config
+from stata_jax.config_changes import FREE, NETWORK, SAID
 from stata_jax.config_rules import RULES
+from stata_jax.paths import expand
 
 if TYPE_CHECKING:
     from stata_jax.training.state import TrainState
 
-# With another value for one of these, the same weights would be another network.
-_SAME = (
-    "model.family",
-    "model.dim",
-    "model.depth",
-    "model.heads",
-    "model.mlp_ratio",
-    "model.pooling",
-    "model.attention_scale",
-    "model.qkv_bias",
-    "model.dvs_mode",
-    "model.neuron",
-    "model.tau",
-    "model.threshold",
-    "model.attention_threshold",
-    "data.channels",
-)
 
-# What may change between a run and its continuation, such as where the data is; anything else would make another run.
-_FREE = ("eval.batch_size", "checkpoint", "train.log_every", "data.data_dir", "data.manual_dir", "data.workers")
-
-
-def read_settings(folder: pathlib.Path) -> ConfigDict:
+def read_settings(folder: str | os.PathLike[str]) -> ConfigDict:
     """Reads the config of a run or of a converted checkpoint.
 
     Args:
@@ -46,7 +29,7 @@ def read_settings(folder: pathlib.Path) -> ConfigDict:
     Raises:
       ConfigError: If there is none.
     """
-    path = folder / "config.json"
+    path = expand(folder) / "config.json"
     if not path.is_file():
         raise config.ConfigError(f"{folder} holds no run: there is no config.json in it")
     return config.from_json(path.read_text())
@@ -57,32 +40,98 @@ def has_checkpoints(folder: pathlib.Path) -> bool:
     return any(path.name.isdigit() for path in folder.glob("checkpoints/*"))
 
 
-def check_continues(folder: pathlib.Path, settings: ConfigDict) -> None:
-    """Raises where a folder holds checkpoints or results of another config than the one that is to go on there.
+def check_continues(folder: pathlib.Path, settings: ConfigDict) -> list[str]:
+    """Raises where a folder holds checkpoints or results of a run that cannot go on with another config.
+
+    Args:
+      folder: Of a run; it may be missing.
+      settings: The config that is asked for.
+
+    Returns:
+      What changes the rest of the run, such as `train.epochs=5 (it was 3)`; what is no part of the result is left out.
+
+    Raises:
+      ConfigError: Naming the first key that differs, of those that may not change.
+    """
+    changed = _changes(folder, settings, free=FREE)
+    for key, was, now in changed:
+        if key not in SAID:
+            raise config.ConfigError(
+                f"{folder} holds a run with {key}={was}, not {now}, and that cannot change in a run that has begun: "
+                f"set --config.{key}={was}, or name another folder with --workdir"
+            )
+    return [f"{key}={now} (it was {was})" for key, was, now in changed]
+
+
+def check_same(folder: pathlib.Path, settings: ConfigDict) -> None:
+    """Raises where a folder holds another result than that of a config, from its first step to its test images.
 
     Args:
       folder: Of a run; it may be missing.
       settings: The config that is asked for.
 
     Raises:
-      ConfigError: Naming the first key that differs, of those on which the result depends.
+      ConfigError: Naming the first key that differs.
     """
+    for key, was, now in _changes(folder, settings, free=set(FREE) - {"data.test_examples"}):
+        raise config.ConfigError(
+            f"{folder} holds a run with {key}={was}, not {now}: name another folder with --workdir"
+        )
+
+
+def _changes(folder: pathlib.Path, settings: ConfigDict, *, free: Collection[str]) -> list[tuple[str, Any, Any]]:
+    """Keys with another value than in the run of a folder, if it holds one, and both values."""
     path = folder / "config.json"
     if not path.exists() or not (has_checkpoints(folder) or (folder / "summary.json").exists()):
-        return
+        return []
     try:
         have = config.from_json(path.read_text())  # a key that is younger than the run has its default, as it was
     except ValueError as error:
         raise config.ConfigError(f"{path} is damaged ({error}): move {folder} away to start anew") from error
-    for key in RULES:
-        if have[key] != settings[key] and not key.startswith(_FREE):
+    return [(key, have[key], settings[key]) for key in RULES if key not in free and have[key] != settings[key]]
+
+
+def check_network(have: ConfigDict, settings: ConfigDict, *, where: str) -> None:
+    """Raises where the weights of one config would be another network with another config.
+
+    Another number of classes, T, keep rate, metric or image size is the same network on something else.
+
+    Args:
+      have: The config that the weights were trained with.
+      settings: The config that they are to be used with.
+      where: Begins the sentence: where the weights are.
+
+    Raises:
+      ConfigError: Naming the first key that differs.
+    """
+    for key in NETWORK:
+        if have[key] != settings[key]:
             raise config.ConfigError(
-                f"{folder} holds a run with {key}={have[key]}, not {settings[key]}: name another folder with "
-                "--workdir, or delete that one"
+                f"{where} has {key}={have[key]}, this config {settings[key]}: set --config.{key}={have[key]}"
             )
 
 
-def read_variables(folder: pathlib.Path, *, step: int | None = None) -> tuple[dict[str, Any], int]:
+def settings_for(folder: str | os.PathLike[str], overrides: Mapping[str, object] | None) -> ConfigDict:
+    """The config to use the weights of a folder with: its own, with overrides, checked.
+
+    Args:
+      folder: Of a run or of a converted checkpoint.
+      overrides: Values by dotted key.
+
+    Returns:
+      The config.
+
+    Raises:
+      ConfigError: If there is no config, or the overrides are impossible or make another network.
+    """
+    have = read_settings(folder)
+    settings = config.apply_overrides(have, dict(overrides or {}))
+    config.check(settings)
+    check_network(have, settings, where=str(folder))
+    return settings
+
+
+def read_variables(folder: str | os.PathLike[str], *, step: int | None = None) -> tuple[dict[str, Any], int]:
     """Reads the weights of a run or of a converted checkpoint; of a run with `train.ema_decay` the averaged ones.
 
     Args:
@@ -97,7 +146,7 @@ def read_variables(folder: pathlib.Path, *, step: int | None = None) -> tuple[di
     """
     from stata_jax.training.checkpoint import CheckpointError, Checkpoints  # imports JAX, which takes seconds
 
-    found = None
+    folder, found = expand(folder), None
     if (folder / "checkpoints").is_dir():
         checkpoints = Checkpoints(folder / "checkpoints", writing=False)
         try:
@@ -125,14 +174,8 @@ def check_start(settings: ConfigDict) -> None:
     """
     if not settings.init_from:
         return
-    folder = pathlib.Path(settings.init_from).expanduser()
-    theirs = read_settings(folder)
-    for key in _SAME:
-        if theirs[key] != settings[key]:
-            raise config.ConfigError(
-                f"init_from: {folder} has {key}={theirs[key]}, this config {settings[key]}: "
-                f"set --config.{key}={theirs[key]}"
-            )
+    folder = expand(settings.init_from)
+    check_network(read_settings(folder), settings, where=f"init_from: {folder}")
 
 
 def start_from(state: "TrainState", settings: ConfigDict) -> "TrainState":
@@ -152,7 +195,7 @@ def start_from(state: "TrainState", settings: ConfigDict) -> "TrainState":
     """
     from stata_jax.training.transfer import TransferError, transfer
 
-    folder = pathlib.Path(settings.init_from).expanduser()
+    folder = expand(settings.init_from)
     found, step = read_variables(folder)
     try:
         variables, notes = transfer({"params": state.params, "batch_stats": state.batch_stats}, found)

@@ -1,7 +1,8 @@
 """The streams of random numbers that follow from a seed, each from a key of its own: here all of them have a name.
 
 A key's children by number, `fold_in(key, i)`, are the same whoever asks for them; so are those of `split`. Without a
-constant of its own for each stream, the third step would draw from the numbers of the third epoch's images.
+constant of its own for each stream, the third step would draw from the numbers of the third epoch's images. Recordings
+that are made once and stored, `digits_dvs`, fold in the number of their split, 0 or 1, which no stream has.
 """
 
 import enum

@@ -17,6 +17,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from stata_jax import cli, config, reuse, sweep_grids, sweep_report
+from stata_jax.paths import expand
 from stata_jax.sweep_grids import Grid
 from stata_jax.sweep_runs import Task, run_all
 
@@ -26,7 +27,7 @@ _ROUNDS = 15  # timed steps of each cell
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code: that of `cli.run`, or 1 if a run failed."""
+    """Runs the command line and returns the exit code: that of `cli.run`, or 1 if a run failed or was stopped."""
     failed: list[Task] = []
 
     def program(arguments: Sequence[str]) -> None:
@@ -65,10 +66,10 @@ def _sweep(argv: Sequence[str]) -> list[Task]:
         raise ConfigError("--config.seed is set by --seeds here: leave it away")
     seeds = _seeds(flags.seeds, base)
     grid = sweep_grids.find(flags.grid, base, baseline=flags.baseline)
-    workdir = pathlib.Path(flags.workdir or f"runs/sweep/{base.name}").expanduser()
+    workdir = expand(flags.workdir or f"runs/sweep/{base.name}")
     for cell in grid.trained:
         for seed in seeds:
-            reuse.check_continues(workdir / cell.name / f"seed{seed}", _settings(base, cell.overrides, seed))
+            reuse.check_same(workdir / cell.name / f"seed{seed}", _settings(base, cell.overrides, seed))
     tasks = _tasks(grid, base, seeds, workdir, [f"--config={flags.config}", *overrides])
     if flags.dry_run:
         print("\n".join(str(task) for task in tasks if not task.result.exists()) or "all is done")

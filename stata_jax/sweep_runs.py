@@ -6,7 +6,6 @@ import math
 import os
 import pathlib
 import shlex
-import signal
 import statistics
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import IO
 
+from stata_jax import stopping
 from stata_jax.training.progress import format_time
 
 try:
@@ -22,7 +22,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _POLL = 0.1  # seconds between two looks at the children
-_GRACE = 5.0  # seconds that a stopped child has to end
+_GRACE = 60.0  # seconds that a stopped child has to finish its step, to save and to end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,43 +84,42 @@ def run_all(
     failed: list[Task] = []
     children: dict[int, _Child] = {}  # by their share of the machine
     seconds: dict[str, list[float]] = {}  # of what is done, by kind
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` is to stop the children as well
-    try:
-        while waiting or children:
-            elsewhere = [task for task in waiting if task.result.exists()]  # done by another sweep
-            waiting, total = [task for task in waiting if task not in elsewhere], total - len(elsewhere)
-            ready = [task for task in waiting if task.needs is None or task.needs.exists()]
-            if waiting and not ready and not children:  # what they wait for will never come
-                say(f"left out {', '.join(task.name for task in waiting)}")
-                return failed + waiting
-            for slot in [slot for slot in range(jobs) if slot not in children][: len(ready)]:
-                task = ready.pop(0)
-                waiting.remove(task)
-                child = _start(task, slot=slot, jobs=jobs, gpus=gpus)
-                if child is None:
-                    say(f"failed   {task.name}: another process is at it")
-                    failed.append(task)
+    with stopping.on_signals():  # `kill` is to stop the children as well
+        try:
+            while waiting or children:
+                elsewhere = [task for task in waiting if task.result.exists()]  # done by another sweep
+                waiting, total = [task for task in waiting if task not in elsewhere], total - len(elsewhere)
+                ready = [task for task in waiting if task.needs is None or task.needs.exists()]
+                if waiting and not ready and not children:  # what they wait for will never come
+                    say(f"left out {', '.join(task.name for task in waiting)}")
+                    return failed + waiting
+                for slot in [slot for slot in range(jobs) if slot not in children][: len(ready)]:
+                    task = ready.pop(0)
+                    waiting.remove(task)
+                    child = _start(task, slot=slot, jobs=jobs, gpus=gpus)
+                    if child is None:
+                        say(f"failed   {task.name}: another process is at it")
+                        failed.append(task)
+                        ended += 1
+                    else:
+                        children[slot] = child
+                        say(f"start    {task.name} ({total - len(waiting)} of {total})")
+                time.sleep(_POLL)
+                for slot in [slot for slot, child in children.items() if child.process.poll() is not None]:
+                    child = children.pop(slot)
+                    child.log.close()
                     ended += 1
-                else:
-                    children[slot] = child
-                    say(f"start    {task.name} ({total - len(waiting)} of {total})")
-            time.sleep(_POLL)
-            for slot in [slot for slot, child in children.items() if child.process.poll() is not None]:
-                child = children.pop(slot)
-                child.log.close()
-                ended += 1
-                task, took = child.task, time.monotonic() - child.began
-                if child.process.returncode == 0 and task.result.exists():
-                    seconds.setdefault(task.kind, []).append(took)
-                    line = f"done     {task.name} in {format_time(took)}{describe(task)}"
-                else:
-                    failed.append(task)
-                    line = f"failed   {task.name} after {format_time(took)}: {_last_line(child)} (see {task.log})"
-                left = _time_left(waiting, list(children.values()), seconds, jobs)
-                say(f"{line} ({ended} of {total} ended, {left} left)")
-    finally:
-        _stop(list(children.values()))
-        signal.signal(signal.SIGTERM, before)
+                    task, took = child.task, time.monotonic() - child.began
+                    if child.process.returncode == 0 and task.result.exists():
+                        seconds.setdefault(task.kind, []).append(took)
+                        line = f"done     {task.name} in {format_time(took)}{describe(task)}"
+                    else:
+                        failed.append(task)
+                        line = f"failed   {task.name} after {format_time(took)}: {_last_line(child)} (see {task.log})"
+                    left = _time_left(waiting, list(children.values()), seconds, jobs)
+                    say(f"{line} ({ended} of {total} ended, {left} left)")
+        finally:
+            _stop(list(children.values()))
     return failed
 
 
@@ -184,7 +183,7 @@ def _gpus(slot: int, jobs: int, count: int) -> dict[str, str]:
 
 
 def _stop(children: Sequence[_Child]) -> None:
-    """Ends children at once: a run goes on from its last checkpoint however it ended."""
+    """Asks children to end, which a run does when it has saved; at last ends them: a run goes on in any case."""
     for child in children:
         child.process.terminate()
     end = time.monotonic() + _GRACE

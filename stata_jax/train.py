@@ -1,51 +1,74 @@
 """Trains a model from its config, resumes it, and leaves everything that a run has to show in its folder."""
 
+import contextlib
 import json
+import math
+import os
 import pathlib
-import statistics
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from stata_jax import build, config, report, reuse
+from stata_jax import build, config, report, reuse, stopping
+from stata_jax.data.protocol import Source
 from stata_jax.streams import Stream, stream_key
 from stata_jax.training import balance, compilation, parallel
 from stata_jax.training.checkpoint import CheckpointError, Checkpoints
+from stata_jax.training.disk import full_disk
 from stata_jax.training.evaluation import evaluate
 from stata_jax.training.metrics import MetricsWriter, write_json
 from stata_jax.training.progress import Progress
 from stata_jax.training.state import TrainState, count_parameters, initializer, weights
+from stata_jax.training.window import NonFiniteError, Window
 
 
-def train(settings: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+def train(settings: ConfigDict, workdir: str | os.PathLike[str], *, source: Source | None = None) -> dict[str, Any]:
     """Trains until the last epoch, from the last whole checkpoint if there is one.
 
     Args:
       settings: The config.
       workdir: Folder of the run, which gets `config.json`, `metrics.jsonl`, `tensorboard/`, `checkpoints/`,
         `summary.json` and `tokens.png`.
+      source: The data, batches as in `stata_jax.data.protocol.Source`, of which `train.batch_size` and
+        `eval.batch_size` are the sizes; None for that of the config. With a source, `data.source` is but a name: `none`
+        for images, for recordings that of recordings, such as `cifar10_dvs`. `data.image_size`, `data.channels` and
+        `data.num_classes` say what they are like, and the config what is done to them.
 
     Returns:
       The summary, as in `summary.json`.
 
     Raises:
-      ConfigError: If the config is impossible, or the folder holds a run of another config.
+      ConfigError: If the config is impossible, the folder holds a run of another config, or the disk is full.
+      DivergedError: If a step is not finite and `train.on_nonfinite` is `stop`.
+      Stopped: After SIGTERM or SIGINT, when the state has been saved; a `KeyboardInterrupt`. Signals are handled so in
+        the main thread alone, and only while this runs.
     """
+    folder = config.prepare_workdir(workdir)
+    with stopping.on_signals(), _errors_of_a_sentence(folder):
+        return _train(settings, folder, source)
+
+
+def _train(settings: ConfigDict, workdir: pathlib.Path, source: Source | None) -> dict[str, Any]:
     config.check(settings)
     build.processor(settings)
     build.check_devices(settings, parts=("train", "eval"))
     if not reuse.has_checkpoints(workdir):  # a resumed run no longer needs the weights that it started from
         reuse.check_start(settings)
-    reuse.check_continues(workdir, settings)
-    write_json(workdir / "config.json", json.loads(config.to_json(settings)))
-    run = _Run(settings)
-    checkpoints = Checkpoints(workdir / "checkpoints", keep=settings.checkpoint.keep)
-    try:
+    changes = reuse.check_continues(workdir, settings)
+    run = _Run(settings, source)
+    with Checkpoints.opened(workdir / "checkpoints", keep=settings.checkpoint.keep) as checkpoints:
         state, record = checkpoints.restore(run.fresh.shapes) or (None, {"compile": {}})
         start = 0 if state is None else int(state.step)
+        if start > run.total_steps:
+            raise config.ConfigError(
+                f"{workdir} holds a run of {start} steps, more than the {run.total_steps} of train.epochs="
+                f"{settings.train.epochs}: raise it"
+            )
+        write_json(workdir / "config.json", json.loads(config.to_json(settings)))
         if state is None and settings.init_from:
             state = reuse.start_from(run.fresh.take(), settings)
         elif state is None:
@@ -55,25 +78,23 @@ def train(settings: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
             print(f"this run is finished ({start} steps): evaluating its last checkpoint")
         elif start:
             print(f"resuming after step {start} of {run.total_steps}")
-        with _metrics_writer(workdir, start) as writer:
+        if start and changes:
+            print(f"from here on with {', '.join(changes)}")
+        with _metrics_writer(workdir, start, untested=record.get("untested", False)) as writer:
             state, record, accuracy = run.fit(state, record, checkpoints, writer)
-        summary = report.summarise(settings, accuracy, record, parameters=count_parameters(state.params))
-        write_json(workdir / "summary.json", summary)
-        report.draw(settings, run.source, state, workdir / "tokens.png")
-        print(report.last_words(summary, workdir))
-        return summary
-    except CheckpointError as error:
-        raise config.ConfigError(f"{error}: move the folder away to start anew") from error
-    finally:
-        checkpoints.close()
+    summary = report.summarise(settings, accuracy, record, parameters=count_parameters(state.params))
+    write_json(workdir / "summary.json", summary)
+    report.draw(settings, run.source, state, workdir / "tokens.png")
+    print(report.last_words(summary, workdir))
+    return summary
 
 
 class _Run:
     """The parts of a run, built from its config, and the loop over them."""
 
-    def __init__(self, settings: ConfigDict) -> None:
+    def __init__(self, settings: ConfigDict, source: Source | None = None) -> None:
         self.settings = settings
-        self.source = build.source(settings)
+        self.source = build.source(settings) if source is None else build.checked_source(settings, source)
         self.total_steps = settings.train.epochs * self.source.steps_per_epoch
         self.optimizer, self.schedule = build.optimizer(settings, steps_per_epoch=self.source.steps_per_epoch)
         self.key = stream_key(settings.seed, Stream.UPDATES)
@@ -94,8 +115,13 @@ class _Run:
     def test(self, state: TrainState) -> dict[str, float]:
         """Accuracy on the whole test set, with the averaged weights where there are any."""
         variables = parallel.replicate(weights(state))
-        batches = (self.source.test_batch(i) for i in range(self.source.test_steps))
-        return evaluate(self.test_step, variables, batches, key=stream_key(self.settings.seed, Stream.TESTS))
+
+        def batches() -> Iterator[Any]:
+            for i in range(self.source.test_steps):
+                stopping.check()
+                yield self.source.test_batch(i)
+
+        return evaluate(self.test_step, variables, batches(), key=stream_key(self.settings.seed, Stream.TESTS))
 
     def compile(self, batch: Any, progress: Progress) -> tuple[Any, dict[str, Any]]:
         """Compiles the training step ahead of its first call, which is on that batch."""
@@ -121,13 +147,18 @@ class _Run:
           checkpoints: Where to.
           writer: Gets the metrics.
         """
+        train, checkpoint = self.settings.train, self.settings.checkpoint
         start, per_epoch = 0 if state is None else int(state.step), self.source.steps_per_epoch
-        if state is not None and start == self.total_steps:
-            return state, record, self.test(state)
-        log_every, save_every = self.settings.train.log_every, self.settings.checkpoint.every_steps
-        test_every = self.settings.eval.every_epochs * per_epoch
         accuracy: dict[str, float] | None = None
-        with Progress(self.total_steps, start_step=start) as progress:
+        window = Window(
+            batch_size=train.batch_size, skips=train.on_nonfinite == "skip", carried=record.pop("window", None)
+        )
+        with Progress(self.total_steps, start_step=start) as progress, contextlib.ExitStack() as stack:
+            if state is not None and record.pop("untested", False):  # stopped before or in its evaluation
+                accuracy = self._test_and_tell(state, record, writer, progress)
+                checkpoints.save(state, record | {"window": window.carry()}, accuracy=accuracy["top1"], again=True)
+            if state is not None and start == self.total_steps:
+                return state, record, accuracy or self.test(state)
             first = self._train_batch(start)  # once: a source that reads ahead would begin anew
             step_fn, record["compile"] = self.compile(first, progress)
             state = parallel.replicate(self.fresh.take() if state is None else state)
@@ -135,84 +166,101 @@ class _Run:
                 record["alignment"] = balance.weigh_alignment(step_fn, state, first, self.key)
                 progress.note(balance.say_weight(record["alignment"]))
                 writer.write(1, {"epoch": 1, "alignment": record["alignment"]})
-            window = _Window()
+            stack.enter_context(stopping.after_the_step())
+            window.restart()
+            saved_at = time.monotonic()
             for step in range(start + 1, self.total_steps + 1):
                 batch = first if step == start + 1 else self._train_batch(step - 1)
                 state, metrics = step_fn(state, batch, self.key, *self.balance)
-                window.add(metrics)
-                tested = step % test_every == 0 or step == self.total_steps
-                saved = tested or (save_every > 0 and step % save_every == 0)
+                window.add(step, metrics)
                 epoch = (step - 1) // per_epoch + 1
-                if saved or step % log_every == 0 or window.due():
-                    shown = window.glance(self.settings.train.batch_size)
-                    progress.update(step, epoch=epoch, **shown)
-                if saved or step % log_every == 0:
-                    values = window.close(self.settings.train.batch_size)
-                    rate = float(self.schedule(step - 1))
-                    writer.write(step, {"epoch": epoch, "train": values | {"learning_rate": rate}})
+                tested = step % (self.settings.eval.every_epochs * per_epoch) == 0 or step == self.total_steps
+                logged = tested or step % train.log_every == 0
+                saved = tested or (checkpoint.every_steps > 0 and step % checkpoint.every_steps == 0)
+                saved |= 0 < 60 * checkpoint.every_minutes < time.monotonic() - saved_at
+                saved |= stopping.requested() is not None
+                try:
+                    if saved or logged or window.due():
+                        progress.update(step, epoch=epoch, **window.glance())
+                    if logged:
+                        values = window.close()
+                        record["skipped"] = record.get("skipped", 0) + values.get("skipped", 0)
+                        rate = float(self.schedule(step - 1 - record["skipped"]))  # it goes by updates
+                        writer.write(step, {"epoch": epoch, "train": values | {"learning_rate": rate}})
+                    elif saved:
+                        window.settle()  # nothing is saved that is not finite
+                except NonFiniteError as error:
+                    checkpoints.wait()
+                    raise stopping.DivergedError(self._diverged(error.step, checkpoints.newest())) from error
                 if saved:
-                    copy = parallel.first_copy(state)
-                    accuracy = self.test(copy) if tested else None
-                    if accuracy:
-                        writer.write(step, {"epoch": epoch, "test": accuracy})
-                        whose = " (averaged weights)" if self.averaged else ""
-                        progress.note(f"epoch {epoch}: test top-1 {100 * accuracy['top1']:.2f} %{whose}")
-                        if accuracy["top1"] >= record.get("best", {}).get("top1", 0.0):
-                            record["best"] = {"step": step, "top1": accuracy["top1"]}
-                    record["step_s"] = window.median_step()
-                    checkpoints.save(copy, record, accuracy=accuracy["top1"] if accuracy else None)
+                    copy, accuracy = parallel.first_copy(state), None
+                    record["step_s"] = window.median_step() or record.get("step_s")
+                    if tested:
+                        try:
+                            accuracy = self._test_and_tell(copy, record, writer, progress)
+                        except stopping.Stopped:
+                            record["untested"] = True
+                    top1 = accuracy["top1"] if accuracy else None
+                    checkpoints.save(copy, record | {"window": window.carry()}, accuracy=top1)
+                    if (number := stopping.requested()) is not None:
+                        checkpoints.wait()
+                        raise stopping.Stopped(number, step=step)
                     window.restart()
+                    saved_at = time.monotonic()
         assert accuracy is not None  # the last step is always tested
         return copy, record, accuracy
+
+    def _test_and_tell(
+        self, state: TrainState, record: dict[str, Any], writer: MetricsWriter, progress: Progress
+    ) -> dict[str, float]:
+        """Tests a state; writes and says its accuracy, and keeps the best one in the record."""
+        stopping.check()
+        accuracy, step = self.test(state), int(state.step)
+        epoch = (step - 1) // self.source.steps_per_epoch + 1
+        writer.write(step, {"epoch": epoch, "test": accuracy})
+        whose = " (averaged weights)" if self.averaged else ""
+        odd = "" if math.isfinite(accuracy["loss"]) else ", and the loss is not finite"
+        progress.note(f"epoch {epoch}: test top-1 {100 * accuracy['top1']:.2f} %{whose}{odd}")
+        if accuracy["top1"] >= record.get("best", {}).get("top1", 0.0):
+            record["best"] = {"step": step, "top1": accuracy["top1"]}
+        return accuracy
+
+    def _diverged(self, step: int, saved: int | None) -> str:
+        """What to say when a step is not finite."""
+        rate = float(self.schedule(step - 1))
+        kept = "there is no checkpoint yet" if saved is None else f"the checkpoint of step {saved}, which is, is kept"
+        plain = "" if self.settings.model.dtype == "float32" else ", or in another folder model.dtype=float32"
+        return (
+            f"the training has diverged: at step {step}, at a learning rate of {rate:.3g}, the loss, the gradient or "
+            f"what they lead to is not finite, and {kept}; try a lower train.learning_rate, train.grad_clip=1, or "
+            f"train.on_nonfinite=skip where single batches are to blame{plain}"
+        )
 
     def _train_batch(self, step: int) -> dict[str, jax.Array]:
         batch = self.source.train_batch(*divmod(step, self.source.steps_per_epoch))
         return parallel.shard({name: batch[name] for name in ("image", "label")})
 
 
-class _Window:
-    """Metrics and time of the steps since the last line of metrics.jsonl."""
-
-    def __init__(self) -> None:
-        self._metrics: list[Any] = []
-        self._times: list[float] = []  # mean step time of each window
-        self._glanced = self._began = time.perf_counter()
-
-    def add(self, metrics: Any) -> None:
-        """Takes the metrics of a step, still on the devices."""
-        self._metrics.append(metrics)
-
-    def due(self) -> bool:
-        """Whether it is time to look at the metrics, which waits for the devices: about once a second."""
-        return time.perf_counter() - self._glanced > 1.0 or len(self._metrics) % 16 == 0
-
-    def glance(self, batch_size: int) -> dict[str, float]:
-        """Loss and accuracy of the latest step, and the speed so far."""
-        latest = {name: float(self._metrics[-1][name][0]) for name in ("loss", "accuracy")}
-        self._glanced = time.perf_counter()
-        return latest | {"images_per_second": batch_size * len(self._metrics) / (self._glanced - self._began)}
-
-    def close(self, batch_size: int) -> dict[str, Any]:
-        """Means over the window, which then starts anew."""
-        host = jax.device_get([jax.tree.map(lambda x: x[0], metrics) for metrics in self._metrics])
-        mean = jax.tree.map(lambda *values: float(sum(values) / len(values)), *host)
-        seconds = time.perf_counter() - self._began
-        self._times.append(seconds / len(self._metrics))
-        mean["images_per_second"] = batch_size * len(self._metrics) / seconds
-        self.restart()
-        return mean
-
-    def restart(self) -> None:
-        """Forgets the time spent on something else than steps."""
-        self._metrics, self._began = [], time.perf_counter()
-
-    def median_step(self) -> float:
-        """Median over the windows of the mean step time, in seconds."""
-        return statistics.median(self._times)
-
-
-def _metrics_writer(workdir: pathlib.Path, step: int) -> MetricsWriter:
+@contextlib.contextmanager
+def _errors_of_a_sentence(workdir: pathlib.Path) -> Iterator[None]:
+    """Within it, what the user can mend beside the config ends in one sentence too."""
     try:
-        return MetricsWriter(workdir, resume_step=step)
+        yield
+    except config.ConfigError:
+        raise
+    except CheckpointError as error:
+        raise config.ConfigError(f"{error}: move the folder away to start anew") from error
+    except Exception as error:
+        if (why := full_disk(error)) is None:
+            raise
+        raise config.ConfigError(
+            f"{workdir} cannot be written any more ({why}): the last whole checkpoint is kept, and the same command "
+            "goes on from there when there is room"
+        ) from error
+
+
+def _metrics_writer(workdir: pathlib.Path, step: int, *, untested: bool) -> MetricsWriter:
+    try:
+        return MetricsWriter(workdir, resume_step=step, untested=untested)
     except ValueError as error:
         raise config.ConfigError(str(error)) from error

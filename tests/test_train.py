@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import random
 import shutil
 import signal
@@ -14,58 +13,10 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from small_runs import CONFIG, FLAGS, assert_same_state, final_state, run, untimed
 
-from stata_jax import build, config, evaluate, main, reuse, sweep_grids, train
+from stata_jax import evaluate, reuse, sweep_grids, train
 from stata_jax.analysis.coverage_plot import read_coverage
-from stata_jax.training.checkpoint import Checkpoints
-from stata_jax.training.state import create_state
-
-CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
-SMALL = {
-    "model.dim": 16,
-    "model.heads": 2,
-    "sparsity.prune_at": (0, 1),
-    "data.digits.size": 14,
-    "data.train_examples": 64,
-    "data.test_examples": 25,
-    "train.batch_size": 16,
-    "train.epochs": 3,
-    "train.warmup_epochs": 1.0,
-    "train.log_every": 2,
-    "eval.batch_size": 10,
-    "checkpoint.every_steps": 2,
-}
-FLAGS = sweep_grids.flags(SMALL)
-
-
-def run(workdir, *more):
-    return main.main([f"--config={CONFIG}", f"--workdir={workdir}", *FLAGS, *more])
-
-
-def final_state(workdir, **options):
-    """The newest checkpoint of a run."""
-    settings = config.from_json((workdir / "config.json").read_text())
-    source = build.source(settings)
-    optimizer, _ = build.optimizer(settings, steps_per_epoch=source.steps_per_epoch)
-    images = jax.ShapeDtypeStruct((1, *source.image_shape), np.float32)
-    template = jax.eval_shape(
-        lambda key: create_state(build.model(settings), optimizer, images, key=key, **options), jax.random.key(0)
-    )
-    checkpoints = Checkpoints(workdir / "checkpoints")
-    try:
-        return checkpoints.restore(template)[0]
-    finally:
-        checkpoints.close()
-
-
-def assert_same_state(ours, theirs):
-    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
-
-
-def untimed(workdir):
-    """The lines of metrics.jsonl without their timings."""
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if "per_second" not in k} for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -156,9 +107,14 @@ def test_evaluate_repeats_the_accuracy(finished, capsys):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--config.model.dim=32"], "does not fit this config"),
+        (["--config.model.dim=32"], "has model.dim=16, this config 32"),
         (["--config.model.dmi=32"], "model.dim"),
         (["--step=999"], "no checkpoint of step 999"),
+        (["--config.model.family=sdt"], "has model.family=spikingformer, this config sdt: set --config.model.family="),
+        (["--config.model.heads=4"], "has model.heads=2, this config 4"),
+        (["--config.model.tau=1.5"], "has model.tau=2.0, this config 1.5"),
+        (["--config.model.attention_threshold=0.25"], "has model.attention_threshold=0.5, this config 0.25"),
+        (["--config.sparsity.pool=tokens"], "has sparsity.pool=all, this config tokens"),
     ],
 )
 def test_evaluate_names_a_mistake(finished, capsys, flags, words):
@@ -176,8 +132,8 @@ def test_evaluate_needs_a_run(tmp_path, capsys):
 def test_another_config_does_not_continue_a_run(finished, capsys):
     assert run(finished, "--config.sparsity.keep_rate=0.5") == 2
     error = capsys.readouterr().err
-    assert "sparsity.keep_rate=0.2, not 0.5" in error
-    assert "--workdir" in error
+    assert "sparsity.keep_rate=0.2, not 0.5, and that cannot change in a run that has begun" in error
+    assert "--workdir" in error and "delete" not in error
 
 
 def test_data_and_its_readers_may_move(finished, tmp_path, capsys):

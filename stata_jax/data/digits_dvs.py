@@ -22,6 +22,7 @@ from stata_jax.data.events import runs_by_count, runs_by_duration, to_frames
 from stata_jax.data.recordings import MemoryStore, RecordingSource, make_source
 from stata_jax.data.sensor import offset_at, record_all
 from stata_jax.data.source import SceneOptions, draw_images
+from stata_jax.paths import expand
 
 _VERSION = 2  # of the recordings; another one makes them anew
 _CHUNK = 64  # recordings made at once
@@ -125,7 +126,7 @@ def make_recordings(data_dir: str, options: RecordingOptions) -> pathlib.Path:
       options: what the recordings follow from.
     """
     record = json.dumps({"version": _VERSION, **asdict(options)}, indent=2, sort_keys=True)
-    root = pathlib.Path(data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    root = expand(data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))
     folder = root / "digits_dvs" / hashlib.sha256(record.encode()).hexdigest()[:16]
     if _is_whole(folder):
         return folder

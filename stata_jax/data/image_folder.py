@@ -6,6 +6,7 @@ from pathlib import Path
 from stata_jax.data import picture_files, pictures
 from stata_jax.data.picture_source import PictureOptions, PictureSource, Split, make_source
 from stata_jax.data.protocol import DataError
+from stata_jax.paths import expand
 
 _TESTED_ON = ("val", "test")  # the first that is there
 _SHOWN = 5  # names in a message
@@ -32,7 +33,7 @@ def open_image_folder(options: PictureOptions, *, path: str, num_classes: int) -
     """
     if not path:
         raise DataError(f"data.path is empty: name the folder of your pictures, with {_FORM}")
-    root = Path(path).expanduser().absolute()
+    root = expand(path).absolute()
     train = root / "train"
     test = next((root / name for name in _TESTED_ON if (root / name).is_dir()), None)
     if test is None:

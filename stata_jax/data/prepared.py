@@ -12,6 +12,7 @@ from stata_jax.data.events import FRAMES
 from stata_jax.data.protocol import DataError
 from stata_jax.data.recordings import DiskStore, RecordingSource, Store, load, make_source
 from stata_jax.data.tfds_store import need_array_record
+from stata_jax.paths import expand
 
 _BUILDERS = {"cifar10_dvs": "Cifar10Dvs", "dvs128_gesture": "Dvs128Gesture", "nmnist": "Nmnist"}
 _IN_MEMORY = 2 * 2**30  # bytes of frames that a data set may take to be held in memory
@@ -127,7 +128,7 @@ def _prepare(module: ModuleType, name: str, *, data_dir: str, manual_dir: str, c
     import tensorflow_datasets as tfds
 
     def make() -> Any:
-        folder = os.path.expanduser(data_dir) or None
+        folder = str(expand(data_dir)) if data_dir else None
         return getattr(module, _BUILDERS[name])(data_dir=folder, config=config, file_format="array_record")
 
     builder = make()
@@ -147,7 +148,7 @@ def _prepare(module: ModuleType, name: str, *, data_dir: str, manual_dir: str, c
 
 def _find_files(module: ModuleType, name: str, manual_dir: str) -> pathlib.Path:
     """The folder with the published files: the given one, or the one in it that is called like the data set."""
-    folder = pathlib.Path(manual_dir).expanduser()
+    folder = expand(manual_dir)
     folder = min(folder, folder / name, key=lambda place: len(module.missing_files(place)))
     missing = module.missing_files(folder)
     if missing:

@@ -11,6 +11,9 @@ class DataError(ValueError):
 class Source(Protocol):
     """Batches of a data set. The same (seed, epoch, step) gives the same batch, so a run resumes by asking for it.
 
+    Any object with these properties and methods will do: `stata_jax.train.train(settings, workdir, source=...)` trains
+    on it. Its arrays may be NumPy's or JAX's.
+
     An image is an array of `image_shape`, (H, W, C), or (T, H, W, 2) for a recording of events in T frames. uint8
     images mean 0 to 255, float32 images 0 to 1; event frames are counts.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from stata_jax.data.protocol import DataError
 from stata_jax.data.tfrecord import TfRecords
+from stata_jax.paths import expand
 
 _INFO = "dataset_info.json"
 _ARRAY_RECORD, _TFRECORD = "array_record", "tfrecord"  # what can be read
@@ -30,8 +31,8 @@ def folders(data_dir: str, manual_dir: str) -> tuple[Path, Path]:
         from tensorflow_datasets.core import constants
 
         data_dir = str(constants.DATA_DIR)
-    data = Path(data_dir).expanduser().absolute()
-    return data, Path(manual_dir).expanduser().absolute() if manual_dir else data / "downloads" / "manual"
+    data = expand(data_dir).absolute()
+    return data, expand(manual_dir).absolute() if manual_dir else data / "downloads" / "manual"
 
 
 def find(data_dir: Path, name: str) -> Path | None:

@@ -1,15 +1,18 @@
 """Checkpoints of a run, by orbax: the newest ones and the best one are kept."""
 
+import contextlib
 import copy
 import dataclasses
 import pathlib
 import time
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Self
 
 import jax
 import orbax.checkpoint as ocp
 from absl import logging
 
+from stata_jax.training.disk import quiet_when_full
 from stata_jax.training.state import TrainState, weights
 
 
@@ -45,14 +48,36 @@ class Checkpoints:
             item_names=("state", "record"),
         )
 
-    def save(self, state: TrainState, record: dict[str, Any], *, accuracy: float | None) -> None:
+    @classmethod
+    @contextlib.contextmanager
+    def opened(cls, folder: pathlib.Path, *, keep: int) -> Iterator[Self]:
+        """Opens the folder to write in it, and closes it at the end.
+
+        Raises:
+          CheckpointError: From what is within, which it is closed after in any case.
+        """
+        with quiet_when_full():
+            checkpoints = cls(folder, keep=keep)
+            try:
+                yield checkpoints
+            except BaseException:
+                with contextlib.suppress(Exception):  # that one is the cause, or comes after it
+                    checkpoints.close()
+                raise
+            checkpoints.close()
+
+    def save(self, state: TrainState, record: dict[str, Any], *, accuracy: float | None, again: bool = False) -> None:
         """Saves in the background; a checkpoint that is not whole is never seen.
 
         Args:
           state: One device's copy.
           record: What to know beside it; JSON values.
           accuracy: Test accuracy, by which the best is known; None if it was not measured.
+          again: Whether to save in place of a checkpoint of the same step.
         """
+        if again:
+            self.wait()
+            self._manager.delete(int(state.step))
         record = copy.deepcopy(record)  # it is written later, when the caller's may have changed
         verbosity = logging.get_verbosity()
         if accuracy is None:
@@ -121,6 +146,11 @@ class Checkpoints:
             which = "no checkpoint" if step is None else f"the checkpoint of step {step}"
             raise CheckpointError(f"{which} in {self._folder} can{'' if step is None else 'not'} be read")
         return None
+
+    def newest(self) -> int | None:
+        """The step of the newest whole checkpoint, or None if there is none."""
+        step: int | None = self._manager.latest_step()
+        return step
 
     def wait(self) -> None:
         """Waits for a save in the background."""

@@ -3,12 +3,13 @@
 import concurrent.futures
 import functools
 import gc
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 
+from stata_jax import stopping
+from stata_jax.paths import cache_folder
 from stata_jax.training.cores import split_processor
 from stata_jax.training.memory import close_holes, keep_memory
 
@@ -85,10 +86,20 @@ def compile_program(lowered: jax.stages.Lowered, *, profiled: bool = False) -> j
       The compiled program.
     """
     if jax.default_backend() != "cpu":
-        return lowered.compile()
-    compiled = lowered.compile(_known(_CPU_OPTIONS | (_PROFILED if profiled else {})))
+        return _interruptibly(lowered.compile)
+    options = _known(_CPU_OPTIONS | (_PROFILED if profiled else {}))
+    compiled = _interruptibly(lambda: lowered.compile(options))
     close_holes()
     return compiled
+
+
+def _interruptibly(function: Callable[[], Any]) -> Any:
+    """Calls a function in a thread, and so lets signals end the wait for it: the compiler itself would not."""
+    with stopping.at_once():
+        executor = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+        running = executor.submit(function)
+        executor.shutdown(wait=False)
+        return running.result()
 
 
 def compile_when_called(mapped: Any) -> Callable[..., Any]:
@@ -125,7 +136,7 @@ def _knows(options: tuple[tuple[str, Any], ...]) -> bool:
 def prepare(*, cpu_devices: int = 1, cpu_threads: int = 0) -> None:
     """Settings of the process, before its first array: memory is kept, and compiled programs too.
 
-    Those are kept in `~/.cache/stata_jax`, unless JAX has been told another folder.
+    Those are kept in `~/.cache/stata_jax`, unless JAX has been told another folder or there is no home folder.
 
     Args:
       cpu_devices: As how many devices a processor works, where JAX has not been used yet.
@@ -134,8 +145,8 @@ def prepare(*, cpu_devices: int = 1, cpu_threads: int = 0) -> None:
     keep_memory()
     _leave_imports_alone()
     split_processor(cpu_devices, threads=cpu_threads)
-    if jax.config.values["jax_compilation_cache_dir"] is None:
-        folder = pathlib.Path.home() / ".cache" / "stata_jax"
+    folder = cache_folder()
+    if jax.config.values["jax_compilation_cache_dir"] is None and folder is not None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 

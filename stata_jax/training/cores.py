@@ -1,6 +1,11 @@
 """The cores of a processor as devices of their own, and the threads of a device."""
 
 import os
+import warnings
+
+from stata_jax.config_check import ConfigError
+
+_ours = 1  # the number of devices that this module has made
 
 
 def split_processor(count: int, *, threads: int = 0) -> bool:
@@ -21,6 +26,7 @@ def split_processor(count: int, *, threads: int = 0) -> bool:
     Returns:
       Whether the processor is now seen so; False where JAX has been used already, or where that is as it was.
     """
+    global _ours
     if count == 1 and not threads:
         return False
     import jax
@@ -31,5 +37,35 @@ def split_processor(count: int, *, threads: int = 0) -> bool:
     except RuntimeError:
         return False
     jax.config.update("jax_num_cpu_devices", count if count > 1 else before)
+    _ours = count
     os.environ["NPROC"] = str(threads or 1)  # what XLA takes for the number of cores of a device
     return True
+
+
+def check_split(count: int, *, threads: int = 0) -> None:
+    """Says so where JAX sees the processor otherwise than `split_processor` was to have it; accelerators are left out.
+
+    Another number of devices is an error, for it makes another run; another number of threads at most sums in another
+    order, and is a warning. What `XLA_FLAGS` or JAX's own settings ask for is taken for wanted where `count` is 1.
+
+    Args:
+      count: As given to `split_processor`.
+      threads: As given to `split_processor`.
+
+    Raises:
+      ConfigError: If the number of devices is another one.
+    """
+    import jax
+
+    if (count > 1 or _ours > 1) and jax.default_backend() == "cpu" and jax.local_device_count() != count:
+        raise ConfigError(
+            f"train.cpu_devices is {count}, but JAX has been used in this process already, and sees the processor as "
+            f"{jax.local_device_count()}: start a new process, or set train.cpu_devices to that"
+        )
+    told = os.environ.get("NPROC")
+    if threads and told != str(threads) and jax.default_backend() == "cpu":
+        warnings.warn(
+            f"train.cpu_threads is {threads}, but JAX has been used in this process already, and keeps the threads "
+            f"that it has{f' (NPROC is {told})' if told else ''}: only a new process can have others",
+            stacklevel=2,
+        )

@@ -1,16 +1,18 @@
 """The numbers of a run on disk: metrics.jsonl, TensorBoard event files and small JSON files."""
 
+import contextlib
 import json
 import math
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from tensorboardX import SummaryWriter  # type: ignore[import-untyped, unused-ignore]
+
+from stata_jax.paths import expand
+from stata_jax.training.event_file import EventFile
 
 
 def write_json(path: str | os.PathLike[str], obj: Any) -> None:
@@ -42,7 +44,7 @@ def write_report(folder: str | os.PathLike[str], name: str, obj: Any, markdown: 
       obj: See `write_json`.
       markdown: The same as text, without a newline at the end.
     """
-    target = Path(folder).expanduser()
+    target = expand(folder)
     write_json(target / f"{name}.json", obj)
     (target / f"{name}.md").write_text(markdown + "\n")
 
@@ -57,12 +59,13 @@ class MetricsWriter:
     Args:
       workdir: Folder of the run; made where it is missing.
       resume_step: Step of the checkpoint that the run resumes from; 0 starts afresh and drops whatever is there.
+      untested: Whether the state of that step is yet to be tested: a line that has begun with that is dropped as well.
 
     Raises:
       ValueError: If `resume_step` is negative, or if a line other than the last is not a JSON object with a step.
     """
 
-    def __init__(self, workdir: str | os.PathLike[str], *, resume_step: int) -> None:
+    def __init__(self, workdir: str | os.PathLike[str], *, resume_step: int, untested: bool = False) -> None:
         if resume_step < 0:
             raise ValueError(f"resume_step must be 0 (a fresh run) or the step of a checkpoint, got {resume_step}")
         workdir = Path(workdir)
@@ -70,17 +73,12 @@ class MetricsWriter:
         path = workdir / "metrics.jsonl"
         if path.exists():
             written = path.read_bytes()
-            kept = _lines_up_to(written, resume_step, path)
+            kept = _lines_up_to(written, resume_step, path, untested=untested)
             if kept != written:
                 _replace(path, kept)
         self._file = path.open("a", encoding="utf-8")
-        # TensorBoard hides the events of older files from purge_step on; those of the resumed step itself stay. The
-        # suffix keeps two writers that start within one second from sharing, and so emptying, one event file.
-        self._events = SummaryWriter(
-            str(workdir / "tensorboard"),
-            purge_step=resume_step + 1 if resume_step else 0,
-            filename_suffix=f".{time.time_ns()}",
-        )
+        # TensorBoard hides the events of older files from purge_step on; those of the resumed step itself stay.
+        self._events = EventFile(workdir / "tensorboard", purge_step=resume_step + 1 if resume_step else 0)
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
         """Writes one line, and the same scalars to TensorBoard.
@@ -108,8 +106,10 @@ class MetricsWriter:
 
     def close(self) -> None:
         """Closes the files. Closing twice is harmless."""
-        self._file.close()
-        self._events.close()
+        try:
+            self._file.close()
+        finally:
+            self._events.close()
 
     def __enter__(self) -> Self:
         return self
@@ -117,7 +117,11 @@ class MetricsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if error is None:
+            self.close()
+        else:
+            with contextlib.suppress(OSError):  # of a full disk, which may well be the error
+                self.close()
 
 
 def _flatten(values: Mapping[str, Any], prefix: str, out: dict[str, int | float | None]) -> None:
@@ -161,7 +165,7 @@ def _plain(obj: Any) -> Any:
     return obj
 
 
-def _lines_up_to(written: bytes, last_step: int, path: Path) -> bytes:
+def _lines_up_to(written: bytes, last_step: int, path: Path, *, untested: bool) -> bytes:
     """The lines of a metrics file that a run resumed at `last_step` keeps; none where it starts afresh."""
     if last_step == 0:
         return b""
@@ -174,7 +178,7 @@ def _lines_up_to(written: bytes, last_step: int, path: Path) -> bytes:
         step = _step(line)
         if step is None:
             raise ValueError(f'{path}, line {number}: not a JSON object with an integer "step"; mend or delete it')
-        if step <= last_step:
+        if step < last_step or (step == last_step and not (untested and b'"test/' in line)):
             kept.append(line + b"\n")
     return b"".join(kept)
 

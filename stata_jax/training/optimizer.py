@@ -118,12 +118,13 @@ def lamb(schedule: optax.Schedule, *, weight_decay: float, grad_clip: float) -> 
 
 
 def _clipped(optimizer: optax.GradientTransformation, grad_clip: float) -> optax.GradientTransformation:
-    """The optimiser behind a bound on the gradient's global norm, if `grad_clip` is above 0."""
-    if grad_clip:
-        optimizer = optax.chain(optax.clip_by_global_norm(grad_clip), optimizer)
+    """The optimiser behind a bound on the gradient's global norm, if `grad_clip` is above 0; its state is the same."""
+    clip = optax.clip_by_global_norm(grad_clip) if grad_clip else None
 
     def update(gradient: Any, state: Any, params: Any) -> Any:
         with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
+            if clip is not None:
+                gradient, _ = clip.update(gradient, clip.init(params))
             return optimizer.update(gradient, state, params)
 
     return optax.GradientTransformation(optimizer.init, update)

@@ -1,5 +1,6 @@
 """One step of training and of evaluation: pure functions of state and batch."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,7 @@ def train_step(
     axis_name: str,
     accumulate: int = 1,
     ema_decay: float = 0.0,
+    skip_nonfinite: bool = False,
 ) -> tuple[TrainState, dict[str, Any]]:
     """Updates the parameters on one batch; runs on each device over its share of the batch.
 
@@ -50,10 +52,12 @@ def train_step(
         update by the mean of their gradients. Each is normalised by its own statistics, and the running ones take them
         in turn.
       ema_decay: Share of the old in `state.ema`, where the state keeps averages.
+      skip_nonfinite: Whether a step that is not finite leaves everything as it was but for `state.step`.
 
     Returns:
       The next state, and metrics averaged over the devices and the micro-batches: `loss`, its terms, `accuracy` against
-      the heavier label of a mixed image, `gradient_norm`, of the mean gradient, and the firing `rates` by layer.
+      the heavier label of a mixed image, `gradient_norm`, of the mean gradient, and the firing `rates` by layer; and
+      `finite`, 1 where the loss, the gradient and what they lead to are finite and else 0, the same on all devices.
     """
     key = jax.random.fold_in(jax.random.fold_in(key, state.step), jax.lax.axis_index(axis_name))
     augment_key, model_key = jax.random.split(key)
@@ -84,7 +88,23 @@ def train_step(
     ema = state.ema
     if ema is not None:
         ema = optax.incremental_update({"params": params, "batch_stats": batch_stats}, ema, 1 - ema_decay)
-    return TrainState(state.step + 1, params, batch_stats, opt_state, ema), metrics
+    after = TrainState(state.step + 1, params, batch_stats, opt_state, ema)
+    finite = _all_finite((metrics["loss"], metrics["gradient_norm"], params, batch_stats))
+    metrics["finite"] = jax.lax.pmin(finite.astype(jnp.float32), axis_name)
+    if skip_nonfinite:
+        before = dataclasses.replace(state, step=after.step)
+        after = jax.tree.map(lambda new, old: jnp.where(metrics["finite"] > 0, new, old), after, before)
+    return after, metrics
+
+
+def _all_finite(tree: Any) -> jax.Array:
+    """Whether all numbers are finite.
+
+    The loss alone does not tell: a membrane that is NaN is not above its threshold, and so the network goes on with the
+    spikes of its other neurons. The parameters are looked at too, for a step may be too long for float32, and the
+    running statistics, which a later step might not use.
+    """
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
 def _in_turn(gradient_of: Callable[..., Any], state: TrainState, parts: Any) -> tuple[Any, Any, Any]:

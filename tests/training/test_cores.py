@@ -48,6 +48,46 @@ def test_devices_that_are_in_use_stay():
     assert not split_processor(2)
 
 
+CHECK = """
+import warnings, jax
+warnings.simplefilter("error")
+from stata_jax import build, config
+{before}
+build.processor(config.load("digits", {{"train.cpu_devices": {count}, "train.cpu_threads": {threads}}}))
+print(jax.local_device_count())
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "count", "threads", "said"),
+    [
+        ("", 2, 1, "2"),
+        (
+            "jax.local_device_count()",
+            2,
+            1,
+            "ConfigError: train.cpu_devices is 2, but JAX has been used in this process",
+        ),
+        ("jax.config.update('jax_num_cpu_devices', 2); jax.local_device_count()", 2, 0, "2"),
+        ("jax.config.update('jax_num_cpu_devices', 2); jax.local_device_count()", 1, 0, "2"),  # as JAX was told
+        ("build.processor(config.load('digits', {'train.cpu_devices': 2})); jax.local_device_count()", 2, 1, "2"),
+        (
+            "build.processor(config.load('digits', {'train.cpu_devices': 2})); jax.local_device_count()",
+            1,
+            1,
+            "ConfigError: train.cpu_devices is 1, but JAX has been used in this process already, and sees the "
+            "processor as 2",
+        ),
+        ("jax.local_device_count()", 1, 3, "UserWarning: train.cpu_threads is 3, but JAX has been used"),
+    ],
+)
+def test_devices_that_come_too_late_are_named(before, count, threads, said):
+    program = CHECK.format(before=before, count=count, threads=threads)
+    env = {name: value for name, value in os.environ.items() if name != "NPROC"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=env)
+    assert said in (done.stdout + done.stderr).splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("program", "flags", "size"),
     [

@@ -245,3 +245,62 @@ def test_lean_training_is_the_same_training(family, pooling, depth, recompute, m
             assert max(size, float(jnp.max(jnp.abs(theirs)))) < 1e-4 * largest
         else:
             np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5 * size)
+
+
+def spoilt_step(state, recordings, labels, **options):
+    """One step on two devices, as `vmap` has them; the second one's first image has a NaN pixel."""
+
+    def augment(key, images, labels, step):
+        return images, jax.nn.one_hot(labels, 3, dtype=jnp.float32)
+
+    def objective(logits, aux, targets):
+        # A loss that does not see the NaN, as that of a spiking network does not.
+        loss = jnp.mean(jnp.where(jnp.isnan(logits), 0.0, optax.softmax_cross_entropy(logits, targets)[:, None]))
+        return loss, {}
+
+    def step(state, batch):
+        options_ = dict(objective=objective, augment=augment, axis_name=AXIS) | options
+        return train_step(
+            state, batch, jax.random.key(1), model=Regression(), optimizer=optax.sgd(1.0, momentum=0.9), **options_
+        )
+
+    batch = {"image": recordings.reshape(2, 4, *recordings.shape[1:]), "label": labels.reshape(2, 4)}
+    batch["image"][1, 0, 0, 0, 0] = np.nan
+    states = jax.tree.map(lambda x: jnp.stack([x, x]), state)
+    return jax.vmap(step, axis_name=AXIS)(states, batch)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_an_update_that_is_not_finite_is_left_out_on_all_devices(accumulate):
+    random = np.random.default_rng(0)
+    recordings, labels = random.normal(size=(8, 5, 1, 2, 1)).astype(np.float32), random.integers(0, 3, 8)
+    template = jax.ShapeDtypeStruct(recordings.shape, jnp.float32)
+    state = create_state(Regression(), optax.sgd(1.0, momentum=0.9), template, key=jax.random.key(0), ema=True)
+    options = dict(accumulate=accumulate, ema_decay=0.5)
+    after, metrics = spoilt_step(state, recordings, labels, skip_nonfinite=True, **options)
+    np.testing.assert_array_equal(metrics["finite"], [0, 0])
+    expected = state.replace(step=state.step + 1)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, np.stack([b, b])), after, expected)
+    after, metrics = spoilt_step(state, recordings, labels, **options)
+    assert np.isnan(after.params["weight"]).any()
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_nan_pixel_does_not_hide_behind_the_threshold(accumulate):
+    """A membrane that is NaN does not fire, so that the loss is finite; the gradient is not."""
+    values = {"model.dim": 16, "model.depth": 1, "data.image_size": 16, "train.accumulate": accumulate}
+    settings = apply_overrides(digits.get_config("dense"), values)
+    images = np.random.default_rng(0).random((4, 16, 16, 1), np.float32)
+    optimizer, _ = build.optimizer(settings, steps_per_epoch=10)
+    state = create_state(build.model(settings), optimizer, images, key=jax.random.key(0))
+    step = on_all_devices(build.step(settings, optimizer, steps_per_epoch=10))
+
+    def finite(images):
+        batch = shard({"image": jnp.asarray(images), "label": jnp.arange(4, dtype=jnp.int32)})
+        _, metrics = step(replicate(state), batch, jax.random.key(1))
+        assert np.isfinite(metrics["loss"][0])
+        return metrics["finite"][0]
+
+    assert finite(images) == 1
+    images[1, 3, 4] = np.nan
+    assert finite(images) == 0

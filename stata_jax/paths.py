@@ -1,0 +1,31 @@
+"""Folders and files as users name them: as text or as paths, and with `~` for the home folder, where there is one."""
+
+import os
+import pathlib
+
+from stata_jax.config_check import ConfigError
+
+
+def expand(path: str | os.PathLike[str]) -> pathlib.Path:
+    """A path with `~` replaced by the home folder.
+
+    Args:
+      path: As the user gave it.
+
+    Returns:
+      The path.
+
+    Raises:
+      ConfigError: If it begins with `~` and nobody knows the home folder, as in a container whose user has none.
+    """
+    text = os.fspath(path)
+    expanded = os.path.expanduser(text)
+    if expanded == text and text.replace("\\", "/").partition("/")[0] == "~":
+        raise ConfigError(f"{text}: there is no home folder for ~ (HOME is not set): name the folder without it")
+    return pathlib.Path(expanded)
+
+
+def cache_folder() -> pathlib.Path | None:
+    """Where to keep what can be made again, `~/.cache/stata_jax`; None if there is no home folder."""
+    home = os.path.expanduser("~")
+    return None if home == "~" else pathlib.Path(home) / ".cache" / "stata_jax"

@@ -1,0 +1,57 @@
+"""A disk that fills up while a run writes: one sentence, and nothing of what is whole is lost."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import jax
+import pytest
+from small_runs import CONFIG, FLAGS, assert_same_state, final_state, run, untimed
+
+from stata_jax.training.disk import full_disk
+
+# Files that grow beyond a limit are what a process without rights can have of a full disk.
+LIMITED = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+sys.argv = sys.argv[2:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A run of one epoch, which stops others from waiting for the compiler too."""
+    workdir = tmp_path_factory.mktemp("begun")
+    assert run(workdir, "--config.train.epochs=2") == 0
+    return workdir
+
+
+@pytest.mark.parametrize("limit", [20_000, 3_000])  # too little for a checkpoint, and for anything
+def test_a_run_on_a_full_disk_ends_in_one_sentence(begun, limit):
+    pytest.importorskip("resource")
+    before, lines = final_state(begun), untimed(begun)
+    flags = [f"--config={CONFIG}", f"--workdir={begun}", *FLAGS, "--config.train.epochs=4"]
+    command = [sys.executable, "-c", LIMITED, str(limit), "stata_jax.main", *flags]
+    environment = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 2, done.stderr
+    *shown, error = done.stderr.splitlines()
+    assert error.startswith(f"error: {begun} cannot be written any more (File too large): the last whole checkpoint is")
+    assert "Traceback" not in done.stderr and len(shown) < 12
+    assert_same_state(jax.tree.leaves(final_state(begun)), jax.tree.leaves(before))
+    assert untimed(begun)[: len(lines)] == lines
+
+
+def test_a_full_disk_is_told_through_all_layers():
+    plain = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    try:
+        try:
+            raise plain
+        except OSError as error:
+            raise ValueError("saving failed") from error
+    except ValueError as error:
+        assert full_disk(error) == "No space left on device"
+    assert full_disk(ValueError("RESOURCE_EXHAUSTED: Failed to write: Disk quota exceeded")) == "Disk quota exceeded"
+    assert full_disk(OSError(errno.EACCES, "Permission denied")) is None

@@ -1,0 +1,160 @@
+"""Signals: the step is finished, the state saved, and the same command ends with the same result, bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from small_runs import CONFIG, FLAGS, assert_same_state, final_state, run, untimed
+from tiny_source import TinySource, settings
+
+from stata_jax import reuse, stopping, train
+
+# `python -m stata_jax.main`, which heeds Ctrl-C where a shell has had us ignore it.
+MAIN = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("stata_jax.main", run_name="__main__", alter_sys=True)
+"""
+HANDLERS = {number: signal.getsignal(number) for number in stopping.SIGNALS}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run without a stop."""
+    workdir = tmp_path_factory.mktemp("whole")
+    assert run(workdir, "--config.checkpoint.every_steps=0", "--config.train.log_every=3") == 0
+    return workdir
+
+
+def start(workdir, log):
+    flags = [*FLAGS, "--config.checkpoint.every_steps=0", "--config.train.log_every=3", f"--workdir={workdir}"]
+    command = [sys.executable, "-c", MAIN, f"--config={CONFIG}", *flags]
+    with log.open("w") as stream:
+        return subprocess.Popen(command, stdout=stream, stderr=stream, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+
+
+def wait_for(words, process, log):
+    end = time.monotonic() + 240
+    while words not in log.read_text():
+        assert time.monotonic() < end and process.poll() is None, log.read_text()
+        time.sleep(0.01)
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(whole, tmp_path):
+    """SIGTERM while it compiles, then in its first step; SIGINT in a later one; then the run to its end."""
+    workdir, log = tmp_path / "run", tmp_path / "log"
+    moments = [("compiling the", signal.SIGTERM, 75), ("left ?", signal.SIGTERM, 75), ("left 0:", signal.SIGINT, 130)]
+    for words, number, code in moments:
+        process = start(workdir, log)
+        wait_for(words, process, log)
+        process.send_signal(number)
+        assert process.wait(120) == code, log.read_text()
+        last = log.read_text().splitlines()[-1]
+        if words == "compiling the":
+            assert last == "stopped by SIGTERM: the same command goes on from there"
+        else:
+            _, step = reuse.read_variables(workdir)
+            where = f"after step {step}, which is saved: the same command goes on from there"
+            assert last == f"stopped by {number.name}, {where}"
+    assert run(workdir, "--config.checkpoint.every_steps=0", "--config.train.log_every=3") == 0
+    assert_same_state(final_state(workdir), final_state(whole))
+    assert untimed(workdir) == untimed(whole)
+
+
+def stop_at(monkeypatch, name, count, number=signal.SIGTERM):
+    """Has a method of the tiny source send a signal to this process when it is called for the `count`-th time."""
+    method, calls = getattr(TinySource, name), []
+
+    def call(*args):
+        calls.append(args)
+        if len(calls) == count:
+            signal.raise_signal(number)
+        return method(*args)
+
+    monkeypatch.setattr(TinySource, name, call)
+
+
+def test_a_stop_in_an_evaluation_loses_nothing(tmp_path, monkeypatch, capsys):
+    """The state is saved untested, and tested first when the run goes on: the same lines and the same best."""
+    train.train(settings(), tmp_path / "whole", source=TinySource())
+    with monkeypatch.context() as patched:
+        stop_at(patched, "test_batch", 2)  # the first is looked at when the source is checked
+        with pytest.raises(KeyboardInterrupt, match="stopped by SIGTERM, after step 3, which is saved"):
+            train.train(settings(), tmp_path / "stopped", source=TinySource())
+    assert {number: signal.getsignal(number) for number in stopping.SIGNALS} == HANDLERS
+    assert reuse.read_variables(tmp_path / "stopped")[1] == 3
+    assert untimed(tmp_path / "stopped")[-1]["step"] == 3
+    train.train(settings(), tmp_path / "stopped", source=TinySource())
+    assert untimed(tmp_path / "stopped") == untimed(tmp_path / "whole")
+    ours, theirs = (reuse.read_variables(tmp_path / name) for name in ("stopped", "whole"))
+    assert_same_state(ours, theirs)
+    capsys.readouterr()
+
+
+def test_checkpoints_by_time_change_nothing(tmp_path, monkeypatch):
+    """One after every step, and a stop: the same state and the same lines, although none falls on a checkpoint."""
+    train.train(settings(train__log_every=2), tmp_path / "whole", source=TinySource())
+    changes = dict(train__log_every=2, checkpoint__every_minutes=1e-9)
+    saved = []
+    save = train.Checkpoints.save
+    monkeypatch.setattr(
+        train.Checkpoints,
+        "save",
+        lambda self, state, *a, **k: saved.append(int(state.step)) or save(self, state, *a, **k),
+    )
+    with monkeypatch.context() as patched:
+        stop_at(patched, "train_batch", 6, signal.SIGINT)  # of step 5, for the source is looked at first
+        with pytest.raises(KeyboardInterrupt, match="stopped by SIGINT, after step 5, which is saved"):
+            train.train(settings(**changes), tmp_path / "timed", source=TinySource())
+    assert saved == [1, 2, 3, 4, 5]
+    train.train(settings(**changes), tmp_path / "timed", source=TinySource())
+    assert saved == [1, 2, 3, 4, 5, 6]
+    assert untimed(tmp_path / "timed") == untimed(tmp_path / "whole")
+    assert_same_state(*(reuse.read_variables(tmp_path / name) for name in ("timed", "whole")))
+
+
+def test_short_runs_make_no_checkpoint_by_time(tmp_path, monkeypatch):
+    saved = []
+    save = train.Checkpoints.save
+    monkeypatch.setattr(
+        train.Checkpoints,
+        "save",
+        lambda self, state, *a, **k: saved.append(int(state.step)) or save(self, state, *a, **k),
+    )
+    train.train(settings(), tmp_path, source=TinySource())
+    assert saved == [3, 6] and settings().checkpoint.every_minutes == 10
+
+
+def test_a_second_interrupt_stops_at_once():
+    with stopping.on_signals(), stopping.after_the_step():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)  # schedulers repeat themselves, and shells ask all of a group
+        assert stopping.requested() == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt) as caught:
+            signal.raise_signal(signal.SIGINT)
+        assert not isinstance(caught.value, stopping.Stopped)
+    assert {number: signal.getsignal(number) for number in stopping.SIGNALS} == HANDLERS
+    assert stopping.requested() is None
+
+
+def test_other_threads_and_ignored_signals_are_left_alone():
+    seen = []
+
+    def look():
+        with stopping.on_signals():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert seen == [HANDLERS[signal.SIGTERM]]
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with stopping.on_signals():
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
