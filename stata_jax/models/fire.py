@@ -16,6 +16,7 @@ from stata_jax.spiking.bytes import restore
 from stata_jax.spiking.lif import Neuron, current_gradient, fire_and_count
 from stata_jax.spiking.one_pass import apart
 from stata_jax.spiking.pieces import map_and_sum_pieces
+from stata_jax.spiking.varying import alike
 
 Fired = tuple[jax.Array, jax.Array, jax.Array, jax.Array]  # spikes, their number, mean and variance
 Sums = tuple[jax.Array, jax.Array]
@@ -46,7 +47,6 @@ def repeat(x: jax.Array, timesteps: int) -> jax.Array:
     return x if timesteps == 1 else jnp.broadcast_to(x, (timesteps, *x.shape[1:]))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def normalize_and_fire(x: jax.Array, scale: jax.Array, bias: jax.Array, constants: Constants) -> Fired:
     """`lif(normalize(x))`, their number and the statistics, keeping `x` alone for the backward pass.
 
@@ -62,6 +62,11 @@ def normalize_and_fire(x: jax.Array, scale: jax.Array, bias: jax.Array, constant
 
     Source: see `normalize` and `lif`.
     """
+    return _normalize_and_fire(*alike(x, scale, bias), constants)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _normalize_and_fire(x: jax.Array, scale: jax.Array, bias: jax.Array, constants: Constants) -> Fired:
     mean, var = statistics(x, axis_name=constants.axis_name)
     factor = jax.lax.rsqrt(var + constants.epsilon) * scale
 
@@ -75,7 +80,7 @@ def normalize_and_fire(x: jax.Array, scale: jax.Array, bias: jax.Array, constant
 def _forward(
     x: jax.Array, scale: jax.Array, bias: jax.Array, constants: Constants
 ) -> tuple[Fired, tuple[Kept, jax.Array]]:
-    spikes, count, mean, var = normalize_and_fire(x, scale, bias, constants)
+    spikes, count, mean, var = _normalize_and_fire(x, scale, bias, constants)
     return (spikes, count, mean, var), ((x, mean, jax.lax.rsqrt(var + constants.epsilon), scale), bias)
 
 
@@ -98,10 +103,9 @@ def _backward(
     return dx, scale_gradient, bias_gradient
 
 
-normalize_and_fire.defvjp(_forward, _backward)
+_normalize_and_fire.defvjp(_forward, _backward)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 6))
 def product_and_fire(
     product: Callable[[jax.Array, Any], jax.Array],
     in_bytes: bool,
@@ -125,7 +129,20 @@ def product_and_fire(
     Returns:
       What `normalize_and_fire` returns.
     """
-    return normalize_and_fire(product(x, weights), scale, bias, constants)
+    return _product_and_fire(product, in_bytes, *alike(x, weights, scale, bias), constants)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 6))
+def _product_and_fire(
+    product: Callable[[jax.Array, Any], jax.Array],
+    _: bool,
+    x: jax.Array,
+    weights: Any,
+    scale: jax.Array,
+    bias: jax.Array,
+    constants: Constants,
+) -> Fired:
+    return _normalize_and_fire(product(x, weights), scale, bias, constants)
 
 
 def _forward_with_product(
@@ -144,4 +161,4 @@ def _backward_with_product(
     return *pull(dy), *of_norm
 
 
-product_and_fire.defvjp(_forward_with_product, _backward_with_product)
+_product_and_fire.defvjp(_forward_with_product, _backward_with_product)

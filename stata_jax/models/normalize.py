@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from stata_jax.spiking.hardware import by_hardware
 from stata_jax.spiking.pieces import by_pieces, sum_over_pieces
+from stata_jax.spiking.varying import alike
 
 
 def statistics(x: jax.Array, *, axis_name: str | None = None) -> tuple[jax.Array, jax.Array]:
@@ -51,7 +52,6 @@ def _over_devices(x: jax.Array, axis_name: str | None) -> jax.Array:
     return x if axis_name is None else jax.lax.pmean(x, axis_name)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def normalize(
     x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -75,6 +75,13 @@ def normalize(
 
     Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015.
     """
+    return _normalize(*alike(x, scale, bias), epsilon, axis_name)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _normalize(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     mean, var = statistics(x, axis_name=axis_name)
     return apply_statistics(x, mean, var, scale, bias, epsilon=epsilon), mean, var
 
@@ -98,7 +105,7 @@ Kept = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
 def _forward(
     x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None
 ) -> tuple[tuple[jax.Array, jax.Array, jax.Array], Kept]:
-    y, mean, var = normalize(x, scale, bias, epsilon, axis_name)
+    y, mean, var = _normalize(x, scale, bias, epsilon, axis_name)
     return (y, mean, var), (x, mean, jax.lax.rsqrt(var + epsilon), scale)
 
 
@@ -140,4 +147,4 @@ def input_gradient(
     return dx
 
 
-normalize.defvjp(_forward, _backward)
+_normalize.defvjp(_forward, _backward)

@@ -15,6 +15,7 @@ from stata_jax.models import winograd
 from stata_jax.spiking.bytes import later, restore
 from stata_jax.spiking.hardware import by_hardware
 from stata_jax.spiking.pieces import largest_divisor
+from stata_jax.spiking.varying import alike
 
 # Pixels whose share of a convolution's weight gradient is summed at once, in whole images, at least one: few enough for
 # small images and their gradients to stay in a processor's cache, enough for long products.
@@ -25,7 +26,6 @@ Kept = tuple[jax.Array, jax.Array]
 Form = Callable[[jax.Array, jax.Array], jax.Array]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def linear(x: jax.Array, weight: jax.Array, lean: bool = False) -> jax.Array:
     """A product over the last axis, `y = x W`.
 
@@ -37,11 +37,16 @@ def linear(x: jax.Array, weight: jax.Array, lean: bool = False) -> jax.Array:
     Returns:
       Shape (..., M).
     """
+    return _linear(*alike(x, weight), lean)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _linear(x: jax.Array, weight: jax.Array, lean: bool) -> jax.Array:
     return jnp.dot(x, weight)
 
 
 def _linear_forward(x: jax.Array, weight: jax.Array, lean: bool) -> tuple[jax.Array, Kept]:
-    return linear(x, weight, lean), (_keep(x, lean), weight)
+    return _linear(x, weight, lean), (_keep(x, lean), weight)
 
 
 def _keep(x: jax.Array, lean: bool) -> jax.Array:
@@ -67,10 +72,9 @@ def _over_rows(x: jax.Array, y: jax.Array) -> jax.Array:
     return jax.lax.dot_general(x, y, rows, preferred_element_type=jnp.float32)
 
 
-linear.defvjp(_linear_forward, _linear_backward)
+_linear.defvjp(_linear_forward, _linear_backward)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve(x: jax.Array, weight: jax.Array, lean: bool = False) -> jax.Array:
     """A 3x3 convolution of stride 1 with zeros around the image.
 
@@ -82,10 +86,11 @@ def convolve(x: jax.Array, weight: jax.Array, lean: bool = False) -> jax.Array:
     Returns:
       Shape (B, H, W, M).
     """
-    return _convolution(x, weight)
+    return _convolve(*alike(x, weight), lean)
 
 
-def _convolution(x: jax.Array, weight: jax.Array) -> jax.Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _convolve(x: jax.Array, weight: jax.Array, _: bool) -> jax.Array:
     return _by_size(x, weight, winograd.convolve, _plain)
 
 
@@ -103,7 +108,7 @@ def _plain(x: jax.Array, weight: jax.Array) -> jax.Array:
 
 
 def _convolve_forward(x: jax.Array, weight: jax.Array, lean: bool) -> tuple[jax.Array, Kept]:
-    return _convolution(x, weight), (_keep(x, lean), weight)
+    return _convolve(x, weight, lean), (_keep(x, lean), weight)
 
 
 def _convolve_backward(lean: bool, kept: Kept, gradient: jax.Array) -> Kept:
@@ -122,8 +127,8 @@ def _plain_input_gradient(gradient: jax.Array, weight: jax.Array) -> jax.Array:
 def _derived(x: jax.Array, gradient: jax.Array) -> jax.Array:
     """The weight gradient as JAX derives it, for which accelerators have kernels."""
     x = restore(x, gradient.dtype, after=gradient) if x.dtype == jnp.uint8 else x
-    shape = jnp.zeros((3, 3, x.shape[-1], gradient.shape[-1]), gradient.dtype)
-    return jax.vjp(lambda weight: _plain(x, weight), shape)[1](gradient)[0]
+    like = jnp.zeros_like(gradient, shape=(3, 3, x.shape[-1], gradient.shape[-1]))
+    return jax.vjp(lambda weight: _plain(x, weight), like)[1](gradient)[0]
 
 
 def weight_gradient_in_pieces(x: jax.Array, gradient: jax.Array) -> jax.Array:
@@ -147,9 +152,9 @@ def weight_gradient_in_pieces(x: jax.Array, gradient: jax.Array) -> jax.Array:
         places = [_over_rows(near[:, j : j + height, k : k + width], there) for j in range(3) for k in range(3)]
         return total + jnp.stack(places)
 
-    nothing = jnp.zeros((9, channels, gradient.shape[-1]), jnp.float32)
+    nothing = jnp.zeros_like(gradient, shape=(9, channels, gradient.shape[-1]), dtype=jnp.float32)
     total = jax.lax.fori_loop(0, batch // images, add, nothing)
     return total.reshape(3, 3, channels, -1).astype(gradient.dtype)
 
 
-convolve.defvjp(_convolve_forward, _convolve_backward)
+_convolve.defvjp(_convolve_forward, _convolve_backward)

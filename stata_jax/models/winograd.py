@@ -15,7 +15,7 @@ Convolutional Neural Networks, CVPR 2016, Eqs. 8 and 9.
 import functools
 import math
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -106,18 +106,28 @@ def weight_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
         batch, height, width, _ = part.shape
         shape = batch, height - 2, width - 2
         there = jax.lax.dynamic_slice(gradient, (*origin, 0, 0), (*shape, sides[1]))
-        products = jax.ShapeDtypeStruct((math.prod(shape) // 4, sides[1]), gradient.dtype)
-        spread = jax.linear_transpose(functools.partial(_to_image, shape), *[products] * 16)(there)
+        products = jnp.zeros_like(gradient, shape=(math.prod(shape) // 4, sides[1]))
+        spread = _transposed(functools.partial(_to_image, shape), *[products] * 16)(there)
         rows = (((0,), (0,)), ((), ()))
         return tuple(
             so_far + jax.lax.dot_general(tiles, there, rows)
             for so_far, tiles, there in zip(total, _of_image(part.astype(gradient.dtype)), spread, strict=True)
         )
 
-    nothing: Entries = (jnp.zeros(sides, gradient.dtype),) * 16
+    nothing: Entries = (jnp.zeros_like(gradient, shape=sides),) * 16
     total = _over_pieces(x, add, nothing)
-    weight = jax.ShapeDtypeStruct((3, 3, *sides), gradient.dtype)
-    return jax.linear_transpose(_of_weight, weight)(total)[0]
+    (weight_gradient,) = _transposed(_of_weight, jnp.zeros_like(gradient, shape=(3, 3, *sides)))(total)
+    return weight_gradient
+
+
+def _transposed(function: Callable[..., Any], *like: jax.Array) -> Callable[..., tuple[jax.Array, ...]]:
+    """The transpose of a linear function.
+
+    `jax.linear_transpose` takes shapes, which do not say what differs from device to device; these arrays do, and
+    nothing is computed of them.
+    """
+    transposed: Callable[..., tuple[jax.Array, ...]] = jax.vjp(function, *like)[1]
+    return transposed
 
 
 def _over_pieces(x: jax.Array, take: Callable[[State, jax.Array, tuple[jax.Array, ...]], State], state: State) -> State:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from stata_jax.spiking.entry import first_entry
+from stata_jax.spiking.varying import alike
 
 Kept = tuple[tuple[jax.Array, ...], jax.Array]
 
@@ -22,7 +23,7 @@ def keeping_bytes(function: Callable[..., jax.Array], *, lean: bool) -> Callable
     Returns:
       A function with the same values and gradients.
     """
-    return functools.partial(_from_bytes, function) if lean else function
+    return (lambda *spikes: _from_bytes(function, *alike(*spikes))) if lean else function
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -57,7 +58,7 @@ def read_beside(
     Returns:
       `x`, to go on with, and what the function returns.
     """
-    result: tuple[jax.Array, Any] = _read_beside(function, lean, x, spikes, constants)
+    result: tuple[jax.Array, Any] = _read_beside(function, lean, *alike(x, spikes, constants))
     return result
 
 

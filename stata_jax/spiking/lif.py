@@ -114,8 +114,8 @@ def fire_in_words(neuron: Neuron, current: jax.Array) -> jax.Array:
         spikes, _, membrane = charge(neuron, membrane, x)
         return (membrane, words | (spikes.astype(word) << bit)), None
 
-    rest = jnp.full(current.shape[1:], neuron.reset, jnp.float32)
-    start = rest, jnp.zeros(rest.shape, word)
+    rest = jnp.full_like(current, neuron.reset, shape=current.shape[1:], dtype=jnp.float32)
+    start = rest, jnp.zeros_like(rest, dtype=word)
     words: jax.Array = jax.lax.scan(step, start, (current, jnp.arange(timesteps, dtype=word)), unroll=timesteps)[0][1]
     return words
 
@@ -135,7 +135,7 @@ def charge_and_fire(neuron: Neuron, current: jax.Array, *, unroll: int) -> tuple
         spikes, charged, membrane = charge(neuron, membrane, x)
         return membrane, (spikes.astype(spike_type), charged)
 
-    rest = jnp.full(current.shape[1:], neuron.reset, jnp.float32)
+    rest = jnp.full_like(current, neuron.reset, shape=current.shape[1:], dtype=jnp.float32)
     return jax.lax.scan(step, rest, current, unroll=unroll)[1]
 
 
@@ -168,7 +168,7 @@ def current_gradient(
         return charged_gradient - current_gradient, current_gradient.astype(spike_gradient.dtype)
 
     charged = charge_and_fire(neuron, current, unroll=unroll)[1]
-    last = jnp.zeros(charged.shape[1:], jnp.float32)
+    last = jnp.zeros_like(charged, shape=charged.shape[1:])
     return jax.lax.scan(step, last, (charged, spike_gradient), reverse=True, unroll=unroll)[1]
 
 

@@ -123,7 +123,7 @@ def _loop(function: Callable[..., Any], arrays: tuple[jax.Array, ...]) -> Any:
     counts = [whole // part for whole, part in zip(shape, piece, strict=True)]
     replace = bool(others) and [(x.shape, x.dtype) for x in jax.tree.leaves(like)] == [(last.shape, last.dtype)]
     start = jax.tree.map(lambda x: last if replace else room(x.shape, x.dtype, beside=arrays[0]), like)
-    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), sums)
+    nothing = jax.tree.map(lambda x: jnp.zeros_like(last, shape=x.shape, dtype=x.dtype), sums)
 
     def one(i: jax.Array, state: Any) -> Any:
         results, totals = state

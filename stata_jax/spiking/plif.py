@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from stata_jax.spiking.lif import check_neuron
 from stata_jax.spiking.pieces import scan_by_pieces
 from stata_jax.spiking.surrogate import sigmoid_slope, spike
+from stata_jax.spiking.varying import alike
 
 
 def plif(
@@ -40,7 +41,7 @@ def plif(
     check_neuron("plif", current, threshold=threshold, reset=reset, alpha=alpha)
     if jnp.shape(leak) != ():
         raise ValueError(f"leak must be a scalar, one for all neurons of a layer, got shape {jnp.shape(leak)}")
-    return _plif((float(threshold), float(reset), float(alpha)), current, jnp.asarray(leak, jnp.float32))
+    return _plif((float(threshold), float(reset), float(alpha)), *alike(current, jnp.asarray(leak, jnp.float32)))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -59,7 +60,7 @@ def _forward(
         return charged * (1 - spikes) + reset * spikes, (spikes.astype(current.dtype), charged)
 
     def scan(current: jax.Array, *, unroll: int) -> tuple[jax.Array, jax.Array]:
-        rest = jnp.full(current.shape[1:], reset, jnp.float32)
+        rest = jnp.full_like(current, reset, shape=current.shape[1:], dtype=jnp.float32)
         return jax.lax.scan(step, rest, current, unroll=unroll)[1]
 
     spikes, charged = scan_by_pieces(scan, current)
@@ -85,7 +86,7 @@ def _backward(
         return charged_gradient * (1 - leak), charged_gradient
 
     def scan(charged: jax.Array, gradient: jax.Array, *, unroll: int) -> jax.Array:
-        last = jnp.zeros(charged.shape[1:], jnp.float32)
+        last = jnp.zeros_like(charged, shape=charged.shape[1:])
         return jax.lax.scan(step, last, (charged, gradient), reverse=True, unroll=unroll)[1]
 
     charged_gradient = scan_by_pieces(scan, charged, spike_gradient)

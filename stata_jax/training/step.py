@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from stata_jax.spiking.varying import varying
 from stata_jax.training.state import TrainState, time_major
 
 Batch = dict[str, jax.Array]
@@ -31,12 +32,15 @@ def train_step(
     optimizer: optax.GradientTransformation,
     objective: Objective,
     augment: Augment,
-    axis_name: str,
+    axis_name: str | None,
     accumulate: int = 1,
     ema_decay: float = 0.0,
     skip_nonfinite: bool = False,
 ) -> tuple[TrainState, dict[str, Any]]:
     """Updates the parameters on one batch; runs on each device over its share of the batch.
+
+    It may be mapped by `jax.pmap`, or by `jax.shard_map` with or without `check_vma`. Without an axis name it is a
+    function of the whole batch for `jax.jit`, which divides it over devices where the arrays are so divided.
 
     Args:
       state: The state, the same on all devices.
@@ -47,7 +51,7 @@ def train_step(
       optimizer: The optimiser.
       objective: From logits, aux and targets to the loss and its terms.
       augment: Makes floating images and targets (B, K) of this device's share, whole.
-      axis_name: Name of the device axis.
+      axis_name: Name of the device axis, or None for the whole batch.
       accumulate: Number of micro-batches that the share is split into, one after the other: the memory of one, and one
         update by the mean of their gradients. Each is normalised by its own statistics, and the running ones take them
         in turn.
@@ -59,9 +63,11 @@ def train_step(
       the heavier label of a mixed image, `gradient_norm`, of the mean gradient, and the firing `rates` by layer; and
       `finite`, 1 where the loss, the gradient and what they lead to are finite and else 0, the same on all devices.
     """
-    key = jax.random.fold_in(jax.random.fold_in(key, state.step), jax.lax.axis_index(axis_name))
+    key = _of_device(jax.random.fold_in(key, state.step), axis_name)
     augment_key, model_key = jax.random.split(key)
     images, targets = augment(augment_key, batch["image"], batch["label"], state.step)
+    # This device's gradient is wanted. Of parameters that JAX knows to be the same on all devices it would be the sum.
+    own_params = state.params if axis_name is None else varying(state.params, [axis_name])
 
     def gradient_of(batch_stats: Any, images: jax.Array, targets: jax.Array, key: jax.Array) -> Any:
         def loss_of(params: Any) -> tuple[jax.Array, tuple[Any, dict[str, Any]]]:
@@ -73,15 +79,16 @@ def train_step(
             metrics = {"loss": loss, **terms, "accuracy": jnp.mean(hits.astype(jnp.float32)), "rates": aux["rates"]}
             return loss, (updated["batch_stats"], metrics)
 
-        return jax.grad(loss_of, has_aux=True)(state.params)
+        return jax.grad(loss_of, has_aux=True)(own_params)
 
     if accumulate == 1:
         gradient, (batch_stats, metrics) = gradient_of(state.batch_stats, images, targets, model_key)
     else:
         parts = [x.reshape(accumulate, x.shape[0] // accumulate, *x.shape[1:]) for x in (images, targets)]
         keys = jax.random.split(model_key, accumulate)
-        gradient, batch_stats, metrics = _in_turn(gradient_of, state, (*parts, keys))
-    gradient, metrics = jax.lax.pmean((gradient, metrics), axis_name)
+        gradient, batch_stats, metrics = _in_turn(gradient_of, own_params, state.batch_stats, (*parts, keys))
+    if axis_name is not None:  # running statistics too: those of devices that normalise by their share differ
+        gradient, batch_stats, metrics = jax.lax.pmean((gradient, batch_stats, metrics), axis_name)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics["gradient_norm"] = optax.tree.norm(gradient)
@@ -107,7 +114,11 @@ def _all_finite(tree: Any) -> jax.Array:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
-def _in_turn(gradient_of: Callable[..., Any], state: TrainState, parts: Any) -> tuple[Any, Any, Any]:
+def _of_device(key: jax.Array, axis_name: str | None) -> jax.Array:
+    return key if axis_name is None else jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+
+
+def _in_turn(gradient_of: Callable[..., Any], params: Any, batch_stats: Any, parts: Any) -> tuple[Any, Any, Any]:
     """Mean gradient and metrics over micro-batches, the leading axis of `parts`, and the last running statistics."""
 
     def add(carry: tuple[Any, Any], part: Any) -> tuple[tuple[Any, Any], Any]:
@@ -115,7 +126,7 @@ def _in_turn(gradient_of: Callable[..., Any], state: TrainState, parts: Any) -> 
         gradient, (batch_stats, metrics) = gradient_of(batch_stats, *part)
         return (batch_stats, jax.tree.map(jnp.add, total, gradient)), metrics
 
-    start = (state.batch_stats, jax.tree.map(jnp.zeros_like, state.params))
+    start = (batch_stats, jax.tree.map(jnp.zeros_like, params))
     (batch_stats, total), metrics = jax.lax.scan(add, start, parts)
     count = parts[0].shape[0]
     mean = jax.tree.map(lambda x: x / count, total)
@@ -129,7 +140,7 @@ def eval_step(
     *,
     model: nn.Module,
     prepare: Prepare,
-    axis_name: str,
+    axis_name: str | None,
     cover: Cover | None = None,
 ) -> dict[str, Any]:
     """Counts hits on one batch; images with a false mask are padding and do not count.
@@ -141,7 +152,7 @@ def eval_step(
       key: A JAX random key, for the metric `random` alone.
       model: The network.
       prepare: Makes floating images of those in the batch.
-      axis_name: Name of the device axis.
+      axis_name: As in `train_step`.
       cover: Says how well the kept patches cover what is at `corner`; None for a network that drops none.
 
     Returns:
@@ -149,7 +160,7 @@ def eval_step(
       `coverage`, what `cover` returns, where there are both it and a `corner`.
     """
     images = time_major(prepare(batch["image"]))
-    logits, aux = model.apply(variables, images, key=jax.random.fold_in(key, jax.lax.axis_index(axis_name)))
+    logits, aux = model.apply(variables, images, key=_of_device(key, axis_name))
     mask, label = batch["mask"], batch["label"]
     # The rank of the true class; logits that are not below it count against it, so that a silent network scores
     # nothing, nor one whose logits are NaN.
@@ -164,4 +175,4 @@ def eval_step(
     }
     if cover is not None and "corner" in batch:
         sums["coverage"] = cover(aux["positions"], batch["corner"], mask)
-    return jax.lax.psum(sums, axis_name)
+    return sums if axis_name is None else jax.lax.psum(sums, axis_name)
