@@ -168,6 +168,9 @@ def get_config() -> ConfigDict:
     train.loss = "cross_entropy"  # of the logits averaged over time; tet: of each timestep's logits
     train.tet_means = 1.0  # for tet: what its second term draws all logits to
     train.tet_lambda = 0.001  # for tet: weight of that term
+    # Over what a batch is normalised in training. all: over all devices, as one device would; device: each by its own
+    # share, as the published models were trained, with running statistics that are the mean of the devices'.
+    train.batch_norm = "all"
     # Keep spikes in bytes for the backward pass: the same gradients with less memory.
     train.lean = True
     # With `lean`: compute those products again in the backward pass whose result is no narrower than their input, which

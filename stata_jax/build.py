@@ -135,7 +135,7 @@ def step(config: ConfigDict, optimizer: optax.GradientTransformation, *, steps_p
     """The per-device training step, a function of state, batch and key."""
     return functools.partial(
         train_step,
-        model=model(config, axis_name=AXIS).clone(align=aligned(config)),
+        model=model(config, axis_name=AXIS if config.train.batch_norm == "all" else None).clone(align=aligned(config)),
         optimizer=optimizer,
         objective=objective(config),
         augment=augment(config, steps_per_epoch=steps_per_epoch),

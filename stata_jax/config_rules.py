@@ -18,6 +18,7 @@ LOSSES = ("cross_entropy", "tet")
 OPTIMIZERS = ("adamw", "lamb")
 SCHEDULES = ("step", "epoch")
 ON_NONFINITE = ("stop", "skip")
+BATCH_NORMS = ("all", "device")
 DTYPES = ("float32", "bfloat16")
 METRICS = ("anchor", "ssa", "l1", "random")
 SLOTS = ("sorted", "stable")
@@ -201,6 +202,7 @@ RULES: dict[str, Rule] = {
     "train.tet_means": (_is_number, "must be a number"),
     "train.tet_lambda": _within(0, 1),
     "train.on_nonfinite": _one_of(ON_NONFINITE),
+    "train.batch_norm": _one_of(BATCH_NORMS),
     "train.lean": _switch(),
     "train.recompute": _switch(),
     "train.cpu_devices": _whole(1),

@@ -47,7 +47,8 @@ def train_step(
       batch: This device's `image`, images (B, H, W, C) or recordings (B, T, H, W, C), and `label` (B,).
       key: The run's JAX random key; the step and the device are folded in here.
       balance: Factors of the classification and of the alignment in the loss, shape (2,), see `stata_loss`; None: 1.
-      model: The network.
+      model: The network. With the axis name it normalises by the batch of all devices; without, each device by its
+        share.
       optimizer: The optimiser.
       objective: From logits, aux and targets to the loss and its terms.
       augment: Makes floating images and targets (B, K) of this device's share, whole.
@@ -67,7 +68,7 @@ def train_step(
     augment_key, model_key = jax.random.split(key)
     images, targets = augment(augment_key, batch["image"], batch["label"], state.step)
     # This device's gradient is wanted. Of parameters that JAX knows to be the same on all devices it would be the sum.
-    own_params = state.params if axis_name is None else varying(state.params, [axis_name])
+    own = varying((state.params, state.batch_stats), () if axis_name is None else (axis_name,))
 
     def gradient_of(batch_stats: Any, images: jax.Array, targets: jax.Array, key: jax.Array) -> Any:
         def loss_of(params: Any) -> tuple[jax.Array, tuple[Any, dict[str, Any]]]:
@@ -79,14 +80,14 @@ def train_step(
             metrics = {"loss": loss, **terms, "accuracy": jnp.mean(hits.astype(jnp.float32)), "rates": aux["rates"]}
             return loss, (updated["batch_stats"], metrics)
 
-        return jax.grad(loss_of, has_aux=True)(own_params)
+        return jax.grad(loss_of, has_aux=True)(own[0])
 
     if accumulate == 1:
-        gradient, (batch_stats, metrics) = gradient_of(state.batch_stats, images, targets, model_key)
+        gradient, (batch_stats, metrics) = gradient_of(own[1], images, targets, model_key)
     else:
         parts = [x.reshape(accumulate, x.shape[0] // accumulate, *x.shape[1:]) for x in (images, targets)]
         keys = jax.random.split(model_key, accumulate)
-        gradient, batch_stats, metrics = _in_turn(gradient_of, own_params, state.batch_stats, (*parts, keys))
+        gradient, batch_stats, metrics = _in_turn(gradient_of, *own, (*parts, keys))
     if axis_name is not None:  # running statistics too: those of devices that normalise by their share differ
         gradient, batch_stats, metrics = jax.lax.pmean((gradient, batch_stats, metrics), axis_name)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)

@@ -26,71 +26,116 @@ PRUNED = {
     "prune_at": (0,),
     "align": Aligned(intra_at=(0, 1), inter_at=(0, 1), match="gather"),
 }
+LEAN = {"lean": True, "recompute": True}
 CASES = {
-    f"{family}_{name}": {"family": family, **settings}
-    for family in FAMILIES
-    for name, settings in {
-        "dense": {},
-        "dense_lean": {"lean": True, "recompute": True},
-        "pruned": PRUNED,
-        "pruned_lean": PRUNED | {"lean": True, "recompute": True},
-    }.items()
-} | {
-    "plif": {"family": "spikingformer", "neuron": "plif", **PRUNED},
-    "events": {"family": "sdt", "dvs_mode": True, "lean": True, **PRUNED},
-    "in_turn": {"family": "spikingformer", "accumulate": 2, **PRUNED},
+    "spikingformer": {"depth": 1},
+    "spikingformer_lean": {"depth": 1, **LEAN},
+    "spikingformer_pruned": PRUNED,
+    "spikingformer_pruned_lean": PRUNED | LEAN,
+    "spikformer_lean": {"depth": 1, **LEAN},
+    "spikformer_pruned": PRUNED,
+    "sdt": {"depth": 1},
+    "sdt_pruned_lean": PRUNED | LEAN | {"dvs_mode": True},
+    "spikingformer_plif": PRUNED | {"neuron": "plif"},
+    "spikingformer_in_turn": PRUNED | {"accumulate": 2},  # not for jit, whose micro-batches are of the whole batch
 }
+ON_FOUR = ("spikingformer_pruned_lean", "spikformer_pruned", "sdt_pruned_lean")
 IMAGES = np.random.default_rng(0).uniform(size=(8, 16, 16, 1)).astype(np.float32)
 BATCH = {"image": IMAGES, "label": (np.arange(8) % 3).astype(np.int32)}
 
 
 def step(name, axis_name, state, batch, key):
     """One step of a case: the next state and the metrics."""
-    settings = dict(CASES[name])
-    family, accumulate, weight = settings.pop("family"), settings.pop("accumulate", 1), float("align" in settings)
+    weight = float("align" in CASES[name])
     tet = dict(classification="tet", tet_means=1.0, tet_lambda=0.1)
     return train_step(
         state,
         batch,
         key,
-        model=network(family, **settings, axis_name=axis_name),
+        model=network(name, axis_name=axis_name),
         optimizer=OPTIMIZER,
         objective=functools.partial(stata_loss, alpha=weight, beta=weight, distance="mse", **tet),
         augment=lambda key, images, labels, step: (images, smooth_one_hot(labels, num_classes=3, smoothing=0.1)),
         axis_name=axis_name,
-        accumulate=accumulate,
+        accumulate=CASES[name].get("accumulate", 1),
     )
 
 
-def network(family, **settings):
-    return FAMILIES[family](
-        num_classes=3, timesteps=2, dim=16, depth=2, heads=2, pooling="1100", attention_scale=0.25, **settings
-    )
+def network(name, **settings):
+    small = dict(num_classes=3, timesteps=2, dim=16, depth=2, heads=2, pooling="1100", attention_scale=0.25)
+    settings |= {key: value for key, value in CASES[name].items() if key != "accumulate"}
+    return FAMILIES[name.split("_")[0]](**small | settings)
 
 
 def first_state(name):
-    settings = {key: value for key, value in CASES[name].items() if key != "accumulate"}
-    return create_state(
-        network(**settings), OPTIMIZER, jax.ShapeDtypeStruct(IMAGES.shape, IMAGES.dtype), key=jax.random.key(0)
-    )
+    shape = jax.ShapeDtypeStruct(IMAGES.shape, IMAGES.dtype)
+    return jax.device_get(create_state(network(name), OPTIMIZER, shape, key=jax.random.key(0)))
 
 
-def named(name, tree):
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {f"{name}{jax.tree_util.keystr(path)}": np.asarray(leaf) for path, leaf in leaves}
+def named(result):
+    """The leaves of a state and metrics by where they stand."""
+    return {jax.tree_util.keystr(path): np.asarray(x) for path, x in jax.tree_util.tree_leaves_with_path(result)}
 
 
 def save(path, *names):
     """What a process with several devices runs."""
-    found, failures = {"devices": jax.device_count()}, {}
-    for name in names or CASES:
-        arguments = jax.device_get(first_state(name)), BATCH, jax.random.key(1)
-        for engine in engines.ENGINES:
-            place = f"{name}/{engine}/"
+    found = {"devices": jax.device_count()}
+    for name in names:
+        arguments = first_state(name), BATCH, jax.random.key(1)
+        for engine in engines_for(name):
             try:
-                result = engines.run(engine, functools.partial(step, name), arguments, (None, 0, None), (None, None))
+                result = named(
+                    engines.run(engine, functools.partial(step, name), arguments, (None, 0, None), (None,) * 2)
+                )
             except Exception as error:
-                failures[f"{place}failure"] = f"{type(error).__name__}: {error}"[:600]
-                continue
-            found |= named(place, result)
-    np.savez(path, **found, **failures)
+                result = {"failure": f"{type(error).__name__}: {error}"[:1000]}
+            found |= {f"{name}/{engine}/{place}": x for place, x in result.items()}
+    np.savez(path, **found)
+
+
+def engines_for(name):
+    return [engine for engine in engines.ENGINES if engine != "jit" or "accumulate" not in CASES[name]]
+
+
+@pytest.fixture(scope="module")
+def on_devices(tmp_path_factory):
+    """The steps of all engines by the number of devices, each from a process of its own."""
+
+    @functools.cache
+    def run(count):
+        out, here = tmp_path_factory.mktemp("sharded") / "found.npz", pathlib.Path(__file__)
+        folders, names = [str(here.parent), str(here.parents[1] / "helpers")], ON_FOUR if count == 4 else tuple(CASES)
+        code = f"import sys; sys.path[:0] = {folders!r}; import {here.stem} as t; t.save({str(out)!r}, *{names!r})"
+        environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(count)}
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=1800)
+        found = dict(np.load(out))
+        assert found["devices"] == count
+        return found
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("count", "name", "engine"),
+    [
+        (count, name, engine)
+        for count, names in ((2, CASES), (4, ON_FOUR))
+        for name in names
+        for engine in engines_for(name)
+        if engine != "pmap"
+    ],
+)
+def test_a_step_is_that_of_pmap(count, name, engine, on_devices):
+    found = on_devices(count)
+    expected, actual = (
+        {key.removeprefix(start): x for key, x in found.items() if key.startswith(start)}
+        for start in (f"{name}/pmap/", f"{name}/{engine}/")
+    )
+    assert "failure" not in expected, expected["failure"]
+    assert "failure" not in actual, actual["failure"]
+    assert expected.keys() == actual.keys() and len(expected) > 50
+    before = named(first_state(name))
+    for place, x in expected.items():
+        np.testing.assert_allclose(actual[place], x, rtol=2e-4, atol=2e-5, err_msg=place)
+    moved = {place.removeprefix("[0]") for place, x in expected.items() if place.startswith("[0].params")}
+    assert sum(np.any(expected[f"[0]{place}"] != before[place]) for place in moved) > len(moved) / 2
