@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from stata_jax.data import draws
+from stata_jax.spiking.varying import alike
 
 
 def cutmix_weights(uniform: jax.Array, share: jax.Array, *, height: int, width: int) -> jax.Array:
@@ -116,6 +117,7 @@ def mix(
         share = jax.random.beta(cutmix_key, cutmix, cutmix, dtype=jnp.float32)
         uncut = cutmix_weights(choices[2:], share, height=height, width=width)
         weights, mean = jnp.where(cut, uncut, weights), jnp.where(cut, jnp.mean(uncut), mean)
+    images, targets, weights, mean = alike(images, targets, weights, mean)
     # A condition rather than a weight of 1: what is not mixed stays bit for bit, and XLA makes no image twice.
     return jax.lax.cond(
         mixed,

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from stata_jax.data import colour, draws, warp
+from stata_jax.spiking.varying import alike
 
 OPERATIONS = (
     "AutoContrast",
@@ -118,6 +119,7 @@ def apply_operation(
         jnp.broadcast_to(jnp.arange(256, dtype=jnp.int32), (batch, channels, 256)),
         jnp.broadcast_to(warp.translation(0.0, 0.0), (batch, 2, 3)),
     )
+    identity, images, operation, argument = alike(identity, images, operation, argument)
     # The condition also keeps XLA from making a table or a map anew for every pixel that is read through it.
     tables, matrices = jax.lax.cond(
         jnp.any(operation != NO_OPERATION),

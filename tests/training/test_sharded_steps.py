@@ -11,14 +11,17 @@ import jax
 import numpy as np
 import optax
 import pytest
+from jax.sharding import Mesh, PartitionSpec
 
+from stata_jax import build, config
 from stata_jax.data.augment import smooth_one_hot
 from stata_jax.models.registry import FAMILIES
 from stata_jax.sparsity.maps import Aligned
 from stata_jax.training.losses import stata_loss
-from stata_jax.training.state import create_state
+from stata_jax.training.state import create_state, initializer
 from stata_jax.training.step import train_step
 
+ROOT = pathlib.Path(__file__).parents[2]
 OPTIMIZER = optax.sgd(0.1)  # Adam would blow up the rounding errors of gradients that are 0
 PRUNED = {
     "anchor": True,
@@ -139,3 +142,39 @@ def test_a_step_is_that_of_pmap(count, name, engine, on_devices):
         np.testing.assert_allclose(actual[place], x, rtol=2e-4, atol=2e-5, err_msg=place)
     moved = {place.removeprefix("[0]") for place, x in expected.items() if place.startswith("[0].params")}
     assert sum(np.any(expected[f"[0]{place}"] != before[place]) for place in moved) > len(moved) / 2
+
+
+RECIPES = {
+    "cifar100": {},  # RandAugment
+    "imagenet": {"augment.mixup": 0.5, "augment.cutmix": 1.0, "augment.mix_off_epoch": 3},
+    "cifar10_dvs": {},
+    "digits": {"sparsity.metric": "random", "train.accumulate": 2, "train.ema_decay": 0.9},
+    "digits_dvs": {"train.accumulate": 2, "train.batch_norm": "device"},
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_steps_of_configs_pass_the_check_of_shard_map(recipe):
+    """The check is on types, so that tracing shows all of it, and one device is enough."""
+    chosen = config.load(str(ROOT / "configs" / f"{recipe}.py"))
+    small = {"model.dim": 16, "model.heads": 2, "model.depth": 2, "sparsity.prune_at": (0,), "data.source": "none"}
+    chosen = config.apply_overrides(chosen, small | RECIPES[recipe])
+    data, timesteps = chosen.data, chosen.model.timesteps
+    recorded = data.channels == 2
+    shape = (4, *([timesteps] if recorded else []), data.image_size, data.image_size, data.channels)
+    images = jax.ShapeDtypeStruct(shape, np.float32 if recorded else np.uint8)
+    optimizer, _ = build.optimizer(chosen, steps_per_epoch=10)
+    template = jax.ShapeDtypeStruct(shape, np.float32)
+    init = initializer(build.model(chosen), optimizer, template, ema=chosen.train.ema_decay > 0)
+    state = jax.eval_shape(init, jax.random.key(0))
+    one = Mesh(np.array(jax.devices()[:1]), ("batch",))
+    mapped = jax.shard_map(
+        build.step(chosen, optimizer, steps_per_epoch=10),
+        mesh=one,
+        in_specs=(PartitionSpec(), PartitionSpec("batch"), PartitionSpec()),
+        out_specs=PartitionSpec(),
+    )
+    batch = {"image": images, "label": jax.ShapeDtypeStruct((4,), np.int32)}
+    after, metrics = jax.eval_shape(mapped, state, batch, jax.random.key(0))
+    assert jax.tree.map(lambda x: x.shape, after) == jax.tree.map(lambda x: x.shape, state)
+    assert metrics["loss"].shape == ()
