@@ -164,7 +164,7 @@ class ConvNorm(ProductNorm):
     def product(self) -> Product:
         """The convolution of every timestep."""
         lean = self.lean
-        return lambda x, weights: fold_time(lambda images: convolve(images, *weights, lean), x)
+        return lambda x, weights: fold_time(lambda images: convolve(images, weights[0], lean), x)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -68,7 +68,7 @@ def train_step(
     augment_key, model_key = jax.random.split(key)
     images, targets = augment(augment_key, batch["image"], batch["label"], state.step)
     # This device's gradient is wanted. Of parameters that JAX knows to be the same on all devices it would be the sum.
-    own = varying((state.params, state.batch_stats), () if axis_name is None else (axis_name,))
+    own_params, running = varying((state.params, state.batch_stats), () if axis_name is None else (axis_name,))
 
     def gradient_of(batch_stats: Any, images: jax.Array, targets: jax.Array, key: jax.Array) -> Any:
         def loss_of(params: Any) -> tuple[jax.Array, tuple[Any, dict[str, Any]]]:
@@ -80,14 +80,14 @@ def train_step(
             metrics = {"loss": loss, **terms, "accuracy": jnp.mean(hits.astype(jnp.float32)), "rates": aux["rates"]}
             return loss, (updated["batch_stats"], metrics)
 
-        return jax.grad(loss_of, has_aux=True)(own[0])
+        return jax.grad(loss_of, has_aux=True)(own_params)
 
     if accumulate == 1:
-        gradient, (batch_stats, metrics) = gradient_of(own[1], images, targets, model_key)
+        gradient, (batch_stats, metrics) = gradient_of(running, images, targets, model_key)
     else:
         parts = [x.reshape(accumulate, x.shape[0] // accumulate, *x.shape[1:]) for x in (images, targets)]
         keys = jax.random.split(model_key, accumulate)
-        gradient, batch_stats, metrics = _in_turn(gradient_of, *own, (*parts, keys))
+        gradient, batch_stats, metrics = _in_turn(gradient_of, own_params, running, (*parts, keys))
     if axis_name is not None:  # running statistics too: those of devices that normalise by their share differ
         gradient, batch_stats, metrics = jax.lax.pmean((gradient, batch_stats, metrics), axis_name)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
