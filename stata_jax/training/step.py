@@ -98,7 +98,7 @@ def train_step(
         ema = optax.incremental_update({"params": params, "batch_stats": batch_stats}, ema, 1 - ema_decay)
     after = TrainState(state.step + 1, params, batch_stats, opt_state, ema)
     finite = _all_finite((metrics["loss"], metrics["gradient_norm"], params, batch_stats))
-    metrics["finite"] = jax.lax.pmin(finite.astype(jnp.float32), axis_name)
+    metrics["finite"] = finite.astype(jnp.float32)  # of means over the devices, so the same on all of them
     if skip_nonfinite:
         before = dataclasses.replace(state, step=after.step)
         after = jax.tree.map(lambda new, old: jnp.where(metrics["finite"] > 0, new, old), after, before)
