@@ -170,7 +170,7 @@ def save(path, platform):
     np.savez(path, **found, **failures)
 
 
-@pytest.fixture(scope="module", params=[(2, "cpu"), (4, "cpu"), (2, "gpu")], ids="-".join)
+@pytest.fixture(scope="module", params=[(2, "cpu"), (4, "cpu"), (2, "gpu")], ids=str)
 def on_devices(request, tmp_path_factory):
     """Values and gradients of all operations, from a process with several devices."""
     count, platform = request.param
