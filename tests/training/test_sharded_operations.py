@@ -199,5 +199,7 @@ def test_gradients_are_those_of_one_device(name, engine, on_devices, on_one_devi
     assert f"{name}/{engine}/failure" not in on_devices, on_devices[f"{name}/{engine}/failure"]
     expected = on_one_device(name)
     for i, array in enumerate(expected):
-        np.testing.assert_allclose(on_devices[f"{name}/{engine}/{i}"], array, rtol=1e-4, atol=1e-5, err_msg=str(i))
+        # Sums of thousands round in another order on each device: by their largest entries, not by those that cancel.
+        atol = 1e-5 * max(1.0, float(np.max(np.abs(array))))
+        np.testing.assert_allclose(on_devices[f"{name}/{engine}/{i}"], array, rtol=1e-4, atol=atol, err_msg=str(i))
     assert np.any(expected[0]) and any(np.any(gradient) for gradient in expected[1:])
