@@ -41,6 +41,13 @@ _EXPECTED = {
     tuple: "numbers such as (2, 5), or None",
 }
 
+# What runs did before a key existed, where its default is another: the key, that value, and the values that say whether
+# it counts. A saved config without the key is older than it.
+_FORMER: tuple[tuple[str, object, Mapping[str, tuple[object, ...]]], ...] = (
+    ("align.intra_tokens", "slots", {"align.distance": ("mse", "norm")}),
+    ("data.split", "number", {"data.source": ("cifar10_dvs",)}),
+)
+
 
 def load(path: str | os.PathLike[str], overrides: Mapping[str, object] | None = None) -> ConfigDict:
     """Runs a config file and returns its config with the overrides applied; `check` is a step of its own.
@@ -124,7 +131,8 @@ def to_json(config: ConfigDict) -> str:
 def from_json(text: str, base: ConfigDict | None = None) -> ConfigDict:
     """Reads the JSON text of a config back, the inverse of `to_json`.
 
-    The types come from a base config; a key that the text lacks keeps the value of the base.
+    The types come from a base config. A key that the text lacks keeps the value of the base; of the shipped one, the
+    value that stands for what runs did before the key existed, where its default is another.
 
     Args:
       text: what `to_json` returned.
@@ -142,7 +150,13 @@ def from_json(text: str, base: ConfigDict | None = None) -> ConfigDict:
         raise ConfigError(f"the saved config is not valid JSON: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"the saved config must be a JSON object, not a {type(values).__name__}")
-    return apply_overrides(defaults() if base is None else base, dict(_leaves(values)))
+    saved = dict(_leaves(values))
+    former = {
+        key: value
+        for key, value, counts in _FORMER
+        if key not in saved and all(saved.get(other) in possible for other, possible in counts.items())
+    }
+    return apply_overrides(defaults(), former | saved) if base is None else apply_overrides(base, saved)
 
 
 def defaults() -> ConfigDict:

@@ -85,7 +85,7 @@ def _changes(folder: pathlib.Path, settings: ConfigDict, *, free: Collection[str
     if not path.exists() or not (has_checkpoints(folder) or (folder / "summary.json").exists()):
         return []
     try:
-        have = config.from_json(path.read_text())  # a key that is younger than the run has its default, as it was
+        have = config.from_json(path.read_text())  # a key that is younger than the run says what the run did
     except ValueError as error:
         raise config.ConfigError(f"{path} is damaged ({error}): move {folder} away to start anew") from error
     return [(key, have[key], settings[key]) for key in RULES if key not in free and have[key] != settings[key]]
