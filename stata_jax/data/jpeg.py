@@ -4,7 +4,6 @@ As timm has them (Wightman, 2019, `timm.data.transforms`): boxes drawn as below,
 the crop.
 """
 
-import io
 import math
 
 import numpy as np
@@ -35,7 +34,7 @@ def check(contents: bytes) -> None:
     Raises:
       Exception: As `decode`. Altered bytes inside of a JPEG may go unnoticed; Pillow does not notice them either.
     """
-    image = Image.open(io.BytesIO(contents))
+    image = pictures.open_picture(contents)
     image.draft("L", (1, 1))
     image.load()
 

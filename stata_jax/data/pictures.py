@@ -9,6 +9,7 @@ import io
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+_DEEP = ("PNG", "PPM")  # of 16 bits, which Pillow may hold in 32; what other formats have in 32 bits are 32
 _ORIENTATION = 0x0112  # EXIF's tag
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -34,17 +35,26 @@ def decode(contents: bytes, *, channels: int = 3, upright: bool = True) -> Image
       where it is transparent, white shines through.
 
     Raises:
-      Exception: Of whatever kind Pillow raises where the picture is truncated or damaged; ValueError for numbers that
-        no picture of 16 bits, or of floating point from 0 to 1, has.
+      Exception: Of whatever kind Pillow raises where the picture is truncated or damaged; ValueError for whole numbers
+        of 32 bits, and for floating point that is not from 0 to 1.
     """
-    try:
-        image = Image.open(io.BytesIO(contents))
-    except UnidentifiedImageError as error:  # which names an object of Python
-        raise UnidentifiedImageError("it is no picture of a format that Pillow knows") from error
+    image = open_picture(contents)
     image.load()
     turn = _UPRIGHT.get(_orientation(image)) if upright else None
     eight_bit = _opaque(image).convert("L" if channels == 1 else "RGB")
     return eight_bit if turn is None else eight_bit.transpose(turn)
+
+
+def open_picture(contents: bytes) -> Image.Image:
+    """Opens a picture, which is not decoded yet.
+
+    Raises:
+      Exception: As `decode`; UnidentifiedImageError, which is an OSError, for what is no picture.
+    """
+    try:
+        return Image.open(io.BytesIO(contents))
+    except UnidentifiedImageError as error:  # which names an object of Python
+        raise UnidentifiedImageError("it is no picture of a format that Pillow knows") from error
 
 
 def extensions() -> frozenset[str]:
@@ -61,6 +71,8 @@ def _orientation(image: Image.Image) -> int:
 
 def _opaque(image: Image.Image) -> Image.Image:
     """The picture in 8 bits a channel without transparency, in any mode."""
+    if image.mode == "I" and image.format not in _DEEP:
+        raise ValueError("Pillow reads numbers of 32 bits, and nothing says which is white: save it with 8 or 16")
     if image.mode.startswith("I") or image.mode == "F":
         return Image.fromarray(_eight_bit(np.asarray(image), clear=image.info.get("transparency")))
     if not image.has_transparency_data:

@@ -44,7 +44,6 @@ SIXTEEN_BITS = {
     "PNG, I;16": lambda: saved(Image.fromarray(RAMP), "PNG"),
     "TIFF, I;16": lambda: saved(Image.fromarray(RAMP), "TIFF"),
     "TIFF, I;16B": lambda: saved(Image.fromarray(RAMP.astype(">u2")), "TIFF"),
-    "TIFF, I": lambda: saved(Image.fromarray(RAMP.astype(np.int32)), "TIFF"),
     "PGM, I": lambda: b"P5 256 256 65535\n" + RAMP.astype(">u2").tobytes(),
     "TIFF, F": lambda: saved(Image.fromarray((RAMP / 65535).astype(np.float32)), "TIFF"),
 }
@@ -66,12 +65,15 @@ def test_sixteen_bits_of_colour_keep_their_upper_byte():
     np.testing.assert_array_equal(decoded(png(values, colours=2, bits=16)), values >> 8)
 
 
-@pytest.mark.parametrize("wrong", [-1.0, 65536.0, 2.0e9])
-def test_numbers_of_no_picture_are_refused(wrong):
-    values = np.zeros((2, 3), np.int32)
-    values[0, 0] = wrong
-    with pytest.raises(ValueError, match=r"its values go from -?\d+ to \d+, not from 0 to 65535"):
-        pictures.decode(saved(Image.fromarray(values), "TIFF"))
+@pytest.mark.parametrize("largest", [0, 255, 65535, 2**31 - 1])
+def test_whole_numbers_of_32_bits_are_refused(largest):
+    """Scaled as 16 bits, those up to 255 would all be black."""
+    contents = saved(Image.fromarray(np.array([[0, largest, 1]], np.int32)), "TIFF")
+    for decode in (pictures.decode, jpeg.decode):
+        with pytest.raises(
+            ValueError, match=r"^Pillow reads numbers of 32 bits, and nothing says which is white: save it w"
+        ):
+            decode(contents)
 
 
 @pytest.mark.parametrize("wrong", [-0.1, 255.0, np.nan])
@@ -229,8 +231,9 @@ def test_a_picture_cut_short_is_an_error(kind):
 
 @pytest.mark.parametrize("contents", [b"", b"version https://git-lfs.github.com/spec/v1"])
 def test_what_is_no_picture_is_told_as_that(contents):
-    with pytest.raises(OSError, match=r"^it is no picture of a format that Pillow knows$"):
-        pictures.decode(contents)
+    for look in (pictures.decode, jpeg.decode, jpeg.check):
+        with pytest.raises(OSError, match=r"^it is no picture of a format that Pillow knows$"):
+            look(contents)
 
 
 def test_endings_are_those_of_formats_that_are_read():
