@@ -1,7 +1,9 @@
 """Pictures that are files: in a folder a class, or in a plain tar archive. Only their names are held in memory."""
 
+import contextlib
+import heapq
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +82,12 @@ class Tar(Sequence[Any]):
 
 
 def class_names(folder: Path) -> list[str]:
-    """The folders in a folder, sorted as text; hidden ones are none."""
-    with os.scandir(folder) as entries:
+    """The folders in a folder, sorted as text; hidden ones are none.
+
+    Raises:
+      DataError: If the folder cannot be read.
+    """
+    with _told(folder), os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
@@ -89,21 +95,45 @@ def find(folder: Path) -> tuple[list[str], int]:
     """Looks for pictures by the endings of their names, in a folder and those in it.
 
     Args:
-      folder: Where to look; links to folders are followed, hidden files and folders passed over.
+      folder: Where to look. Links to folders are followed, but no folder is looked through twice, nor one that this one
+        is in; hidden files and folders are passed over.
 
     Returns:
       Their names within the folder, sorted, and the number of other files.
+
+    Raises:
+      DataError: If a folder cannot be read, since its pictures would be missing.
     """
     known, found, others = pictures.extensions(), [], 0
-    for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        within = os.path.relpath(place, folder)
-        for file in files:
-            if os.path.splitext(file)[1].lower() in known and not file.startswith("."):
-                found.append(file if within == os.curdir else os.path.join(within, file))
-            else:
-                others += not file.startswith(".")
+    seen = {str(place) for place in Path(os.path.realpath(folder)).parents}
+    pending = [(False, "")]  # whether it is a link comes first: a folder goes by the name of its own place
+    while pending:
+        _, within = heapq.heappop(pending)
+        place = folder / within
+        if (real := os.path.realpath(place)) in seen:
+            continue
+        seen.add(real)
+        with _told(place), os.scandir(place) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                name = os.path.join(within, entry.name)
+                if entry.is_dir():
+                    heapq.heappush(pending, (entry.is_symlink(), name))
+                elif os.path.splitext(name)[1].lower() in known:
+                    found.append(name)
+                else:
+                    others += 1
     return sorted(found), others
+
+
+@contextlib.contextmanager
+def _told(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns what reading a folder raises into a DataError."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"the folder {folder} cannot be read: {error.strerror or error}") from error
 
 
 def of_classes(folder: Path, labels: dict[str, int]) -> tuple[Folder, int]:
@@ -115,12 +145,17 @@ def of_classes(folder: Path, labels: dict[str, int]) -> tuple[Folder, int]:
 
     Returns:
       The pictures, class by class, and the number of files that are not named like pictures.
+
+    Raises:
+      DataError: If a folder cannot be read.
     """
     names: list[str] = []
     numbers: list[int] = []
     others = 0
     for name, label in labels.items():
-        found, other = find(folder / name) if (folder / name).is_dir() else ([], 0)
+        with _told(folder / name):
+            there = (folder / name).is_dir()
+        found, other = find(folder / name) if there else ([], 0)
         names += [os.path.join(name, file) for file in found]
         numbers += [label] * len(found)
         others += other

@@ -71,7 +71,7 @@ def test_whole_numbers_of_32_bits_are_refused(largest):
     contents = saved(Image.fromarray(np.array([[0, largest, 1]], np.int32)), "TIFF")
     for decode in (pictures.decode, jpeg.decode):
         with pytest.raises(
-            ValueError, match=r"^Pillow reads numbers of 32 bits, and nothing says which is white: save it w"
+            ValueError, match=r"^Pillow reads numbers of 32 bits, and nothing says which is white: save"
         ):
             decode(contents)
 
