@@ -15,6 +15,10 @@ _IN_A_ROW = 100  # damaged pictures, one after the other, that are too many
 _NAMED = 20  # damaged pictures of a set that are named
 
 
+class DecodeError(DataError):
+    """A picture that could be read, but not decoded."""
+
+
 class Records:
     """Some of the examples of a data set; `records[i]` is the `i`-th of the chosen ones."""
 
@@ -34,7 +38,8 @@ class Records:
           chosen: Indices of those to use.
           name: Of the set, for messages.
           decode: From the bytes of a file to a picture.
-          lenient: Whether a picture that cannot be read is an error, or replaced by the next one that can.
+          lenient: Whether a picture that cannot be decoded is replaced by the next one that can, or an error. One
+            that cannot be read at all always is: that is no fault of the picture, and may be over soon.
         """
         self._examples, self._chosen, self._name = examples, chosen, name
         self._decode, self._lenient = decode, lenient
@@ -51,7 +56,7 @@ class Records:
         for further in range(min(len(self), _IN_A_ROW) if self._lenient else 1):
             try:
                 return self.read((place + further) % len(self)) | {"damaged": np.int64(place if further else -1)}
-            except DataError as error:
+            except DecodeError as error:
                 reason = error
         raise reason
 
@@ -61,9 +66,14 @@ class Records:
         try:
             example = self._examples[index]
             name = f" ({example.get('file_name', b'').decode()})"
-            return {"image": self._decode(example["image"]), "label": np.int32(example["label"])}
-        except Exception as error:  # a damaged shard or picture can raise anything
-            raise DataError(f"{self._where(index, name)} cannot be read: {error}") from error
+            contents, label = example["image"], np.int32(example["label"])
+        except Exception as error:  # a damaged shard can raise anything
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise DataError(f"{self._where(index, name)} cannot be read: {reason}") from error
+        try:
+            return {"image": self._decode(contents), "label": label}
+        except Exception as error:  # and so can a damaged picture
+            raise DecodeError(f"{self._where(index, name)} cannot be decoded: {error}") from error
 
     def _where(self, index: int, name: str) -> str:
         if hasattr(self._examples, "where"):
@@ -74,18 +84,18 @@ class Records:
         """Decodes a few pictures, spread over the set.
 
         Raises:
-          DataError: If most of them are damaged.
+          DataError: If most of them are damaged, or one cannot be read.
         """
         count = min(len(self), _LOOKED_AT)
         reasons = []
         for i in range(count):
             try:
                 self.read(i * len(self) // count)
-            except DataError as error:
+            except DecodeError as error:
                 reasons.append(str(error))
         if 2 * len(reasons) > count:
             raise DataError(
-                f"of {count} pictures of the {self._name} that were looked at, {len(reasons)} cannot be read; the "
+                f"of {count} pictures of the {self._name} that were looked at, {len(reasons)} cannot be decoded; the "
                 f"first: {reasons[0]}"
             )
 
@@ -106,7 +116,7 @@ class Damage:
             if len(self._met) <= _NAMED:
                 try:
                     self._records.read(place)
-                except DataError as error:
+                except DecodeError as error:
                     self._tell(f"{error}: it is left out ({self._count()} so far)")
 
     def end(self) -> None:

@@ -154,7 +154,7 @@ def test_damaged_pictures_are_named_counted_and_left_out(folder, capsys, workers
         ("1 of 6 test", "2 of 6 test", "1 of 12 training"),
         strict=True,
     ):
-        assert line.startswith(f"{folder}/{name} cannot be read: ")
+        assert line.startswith(f"{folder}/{name} cannot be decoded: ")
         assert line.endswith(f": it is left out ({count} pictures damaged so far)")
 
 
@@ -175,7 +175,9 @@ def test_where_most_are_damaged_nothing_is_trained(folder):
     write(folder, {f"val/{name}": b"version https://git-lfs" for name in ("ant/0.png", "bee/0.png", "bee/1.png")})
     assert shown_in_test(make(folder))[0] == [101, 104, 105]  # half of them
     write(folder, {"val/bee/2.png": b"version https://git-lfs"})
-    message = rf"of 6 pictures of the {folder}/val that were looked at, 4 cannot be read; the first: {folder}/val/ant/0"
+    message = (
+        rf"of 6 pictures of the {folder}/val that were looked at, 4 cannot be decoded; the first: {folder}/val/ant/0"
+    )
     with pytest.raises(DataError, match=message):
         make(folder)
 

@@ -277,7 +277,7 @@ def test_what_tfds_has_prepared_is_used_and_a_damaged_picture_in_it_is_named(tmp
         labels = [source.test_batch(step)["label"] for step in range(2)]
         assert sorted(np.concatenate(labels)) == list(range(600, 608))
         with pytest.raises(
-            DataError, match=r"\(train_5.JPEG\) of the train split of .*5\.1\.0 cannot be read: [^\n]+\Z"
+            DataError, match=r"\(train_5.JPEG\) of the train split of .*5\.1\.0 cannot be decoded: [^\n]+\Z"
         ):
             for step in range(2):
                 source.train_batch(0, step)

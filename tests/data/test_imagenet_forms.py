@@ -118,7 +118,7 @@ def test_a_damaged_picture_is_left_out(tmp_path, capsys):
     (manual(tmp_path) / "ILSVRC2012_img_train.tar").unlink()
     assert make(tmp_path).test_batch(0)["mask"].tolist() == [True] * 5 + [False, True]
     told = capsys.readouterr().err
-    assert told.startswith(f"{name} in {manual(tmp_path)}/{VALIDATION} cannot be read: ")
+    assert told.startswith(f"{name} in {manual(tmp_path)}/{VALIDATION} cannot be decoded: ")
     assert told.endswith(": it is left out (1 of 7 test pictures damaged so far)\n")
 
 
