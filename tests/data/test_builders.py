@@ -53,6 +53,8 @@ def test_numbers_may_be_ranges_or_single(event_files):
         ("cow,0-1,2", r"line 5: 'cow,0-1,2' is not class"),
         ("cat,0-1,2-", r"line 5: 'cat,0-1,2-' is not class"),
         ("cat,0-1,2-99999999999", r"line 5: 'cat,0-1,2-99999999999' is not class"),
+        ("cat,0 5-3,2", r"line 5: 5-3 has no number, for it goes from more to less"),
+        ("cat,0-1,2 999-900", r"line 5: 999-900 has no number"),
         ("cat,0-2,2", r"line 5: a recording of cat is in both train and test"),
         ("dog,0-1,2", r"line 7: dog has a line already"),
         ("", r"has no line for cat"),

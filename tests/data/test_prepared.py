@@ -100,6 +100,16 @@ def test_gesture_from_its_folder_equals_the_archive(tmp_path, gesture, event_fil
         np.testing.assert_array_equal(store.labels, other.labels)
 
 
+def test_gestures_of_the_first_version_which_lost_spans_are_prepared_again(tmp_path, gesture, event_files, capsys):
+    shutil.copytree(gesture[0] / "data", tmp_path / "data")
+    (whole,) = (tmp_path / "data").glob("*/count_4/*")
+    whole.rename(whole.with_name("1.0.0"))
+    event_files.folder(tmp_path / "manual", event_files.gesture())
+    again = open_one("dvs128_gesture", tmp_path)
+    assert "preparing count_4" in capsys.readouterr().out
+    assert again.train_examples == gesture[1].train_examples
+
+
 def test_missing_files_are_explained_in_one_message(tmp_path, event_files):
     with pytest.raises(ValueError, match=r"manual lacks airplane\.zip, .*truck\.zip: put there .*figshare\.com"):
         open_one("cifar10_dvs", tmp_path)

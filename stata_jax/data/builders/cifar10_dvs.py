@@ -77,7 +77,8 @@ def parse_split(text: str, *, name: str) -> Numbers:
       name: of the file, for error messages.
 
     Raises:
-      ValueError: a line of another form, a class that is missing, unknown or there twice, or a recording in both parts.
+      ValueError: a line of another form, a range from a greater number to a smaller one, a class that is missing,
+        unknown or there twice, or a recording in both parts.
     """
     numbers: Numbers = {part: {} for part in PARTS}
     for place, line in enumerate(text.splitlines(), start=1):
@@ -88,6 +89,8 @@ def parse_split(text: str, *, name: str) -> Numbers:
             raise ValueError(f"{name}, line {place}: {line!r} is not class,train,test with numbers such as 0-899")
         if label in numbers["train"]:
             raise ValueError(f"{name}, line {place}: {label} has a line already")
+        if backward := [word for cell in cells for word in cell.split() if not _range(word)]:
+            raise ValueError(f"{name}, line {place}: {backward[0]} has no number, for it goes from more to less")
         for part, cell in zip(PARTS, cells, strict=True):
             numbers[part][label] = frozenset(number for word in cell.split() for number in _range(word))
         if numbers["train"][label] & numbers["test"][label]:

@@ -37,7 +37,8 @@ Texts = dict[str, str]  # lists and label files by name, without folders
 class Dvs128Gesture(tfds.core.GeneratorBasedBuilder):
     """DVS128 Gesture as frames, from the published archive."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    # The first version left out the first span of a label file without a heading.
+    VERSION = tfds.core.Version("2.0.0")
     BUILDER_CONFIGS = [frames_config(16, "count")]  # noqa: RUF012, the way of TFDS
     MANUAL_DOWNLOAD_INSTRUCTIONS = MANUAL
 
