@@ -70,6 +70,15 @@ def _of_events(c: ConfigDict) -> str:
     return f"must be false, since data.source {c.data.source} has no recordings"
 
 
+def _only_for(sources: tuple[str, ...], key: str, default: object, why: str) -> Relation:
+    """Of an option that other sources would not heed; `none` may get any source later."""
+    return (
+        key,
+        lambda c: c.data.source in (*sources, "none") or c[key] == default,
+        lambda c: f"must be {default} for data.source {c.data.source}: {why}",
+    )
+
+
 def _some(key: str) -> Relation:
     return key, lambda c: c[key] > 0, lambda c: "must be at least 1"
 
@@ -121,17 +130,12 @@ RELATIONS: tuple[Relation, ...] = (
         (f"augment.{key}", lambda c, key=key: c.data.source not in RECORDINGS or not c.augment[key], _of_images)
         for key in ("flip", "crop_padding", "randaugment_count", "erasing")
     ),
-    (
-        "augment.crop_scale",
-        lambda c: c.data.source in (*PICTURES, "none") or c.augment.crop_scale == (1.0, 1.0),
-        lambda c: f"must be (1.0, 1.0) for data.source {c.data.source}: augment.crop_padding is for small images",
-    ),
     ("augment.events", lambda c: c.data.source in RECORDINGS or not c.augment.events, _of_events),
-    (
-        "data.split",
-        lambda c: c.data.source in ("cifar10_dvs", "none") or c.data.split == "published",
-        lambda c: f"must be published for data.source {c.data.source}: cifar10_dvs alone has several splits",
-    ),
+    _only_for(PICTURES, "augment.crop_scale", (1.0, 1.0), "augment.crop_padding is for small images"),
+    _only_for(PICTURES, "data.test_crop", 0.875, "its images are tested whole"),
+    _only_for(RECORDINGS, "augment.event_cutout", "side", "it is for recordings, and augment.erasing for images"),
+    _only_for(RECORDINGS, "data.frames", "count", "it has no recordings"),
+    _only_for(("cifar10_dvs",), "data.split", "published", "cifar10_dvs alone has several splits"),
     (
         "data.mean",
         lambda c: len(c.data.mean) in (0, c.data.channels),

@@ -220,6 +220,25 @@ def test_check_of_augmentation_that_recordings_cannot_have(key):
         config.check(config.apply_overrides(settings, {"data.channels": 1}))
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "used", "unused"),
+    [
+        ("augment.crop_scale", (0.5, 1.0), ("imagenet", "image_folder"), ("cifar10", "digits", "cifar10_dvs")),
+        ("data.test_crop", 0.95, ("imagenet", "image_folder"), ("cifar10", "cifar100", "digits", "nmnist")),
+        ("augment.event_cutout", "area", ("cifar10_dvs", "nmnist", "digits_dvs"), ("cifar10", "digits", "imagenet")),
+        ("data.frames", "duration", ("dvs128_gesture", "digits_dvs"), ("cifar100", "digits", "image_folder")),
+        ("data.split", "number", ("cifar10_dvs",), ("dvs128_gesture", "nmnist", "digits", "imagenet")),
+    ],
+)
+def test_check_of_options_that_a_source_does_not_heed(key, value, used, unused):
+    for name in used:
+        config.check(config.load(name, {key: value}))
+    config.check(config_from_common(data__source="none", **{key.replace(".", "__"): value}))
+    for name in unused:
+        with pytest.raises(config.ConfigError, match=rf"{key} is .*, but it must be .* for data\.source {name}: "):
+            config.check(config.load(name, {key: value}))
+
+
 def test_check_of_digits_in_recordings():
     settings = config.load("configs/digits_dvs.py")
     for key, value, most in (("size", 33, "data.image_size, 32"), ("fragment", 17, "data.digits.size, 16")):
