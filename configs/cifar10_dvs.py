@@ -12,6 +12,8 @@ needs 2.1 GB as compiled for a processor; on a GPU that has not been tried.
 From the paper: T = 16, 128x128 pixels, patches of 16x16. From each family's authors: the rest. Spikformer and
 Spikingformer mirror a recording and change it by one of six operations (`augment.events`), mix half of the batches
 until epoch 75, and train for 96 + 10 epochs; the Spike-driven Transformer trains for 200 + 10 on unchanged recordings.
+A cutout, one of the six, has a side of 1 to 30 pixels, as the published list of operations has it; what the published
+programs ran is a share of the area, `--config.augment.event_cutout=area`.
 
 Top-1 in the paper, dense and with STATA at keep rate 0.2: Spikingformer-2-256 81.4 and 81.2, Spikformer-2-256 80.9 and
 80.7, Spike-driven Transformer 2-256 80.0 and 79.7. No run of this config has been made here. The Spike-driven

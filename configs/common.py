@@ -74,10 +74,12 @@ def get_config() -> ConfigDict:
     augment.randaugment_std = 0.0  # standard deviation of the magnitude
     augment.randaugment_increasing = True  # whether a higher magnitude always changes an image more
     augment.erasing = 0.0  # probability of erasing a rectangle of an image
-    augment.erasing_noise = True  # fill it with noise; False: with the mean colour
+    augment.erasing_noise = True  # fill it with noise; False: with the mean colour, as published
     # Recordings: mirror half of them; one of identity, shear x, translate x, translate y, rotate and cutout for each.
+    # Spikformer's and Spikingformer's published recipes do so, the Spike-driven Transformer's do not.
     augment.events = False
-    # How large a cutout is: its side from 1 to 30 pixels, or its share of the area from 0.1 % to 11 %.
+    # How large a cutout is: side, from 1 to 30 pixels, as the published list of operations has it; or area, a share of
+    # 0.1 % to 11 % of it, as the published programs ran.
     augment.event_cutout = "side"
     augment.mixup = 0.0  # alpha of the Beta distribution that mixes two images; 0 turns mixup off
     augment.cutmix = 0.0  # alpha of the Beta distribution of the area that is cut from another image; 0 turns it off

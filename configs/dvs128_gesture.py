@@ -6,7 +6,8 @@
 The published `DvsGesture.tar.gz`, or its folder, goes to `data.manual_dir`; its own lists say which trials train and
 which test. One GPU with as much memory as for CIFAR10-DVS.
 
-Spikformer's and Spikingformer's augmentation is that of CIFAR10-DVS, mirror images included, in 192 + 10 epochs.
+Spikformer's and Spikingformer's augmentation is that of CIFAR10-DVS, mirror images included, in 192 + 10 epochs. The
+cutouts that the published programs ran are `--config.augment.event_cutout=area` here too.
 
 Top-1 in the paper, dense and with STATA at keep rate 0.2: Spikingformer-2-256 98.6 and 98.6, Spikformer-2-256 98.3 and
 98.3, Spike-driven Transformer 2-256 97.9 and 97.6. No run of this config has been made here. The Spike-driven

@@ -11,9 +11,8 @@ extra `imagenet`, and one of three forms of the data:
 - in `data.manual_dir` folders `train` and `val` with a folder a class, `n01440764` and so on; `val` may be flat;
 - in `data.data_dir` what tensorflow-datasets has prepared as `imagenet2012`.
 
-Meant for eight GPUs of 24 GB, as in the paper;
-`train.accumulate` makes it fit fewer or smaller ones. A GPU's share of 16 images needs 7.5 GB as compiled for a
-processor; on GPUs that has not been tried.
+Meant for eight GPUs of 24 GB, as in the paper; `train.accumulate` makes it fit fewer or smaller ones. A GPU's share of
+16 images needs 7.5 GB as compiled for a processor; on GPUs that has not been tried.
 
 Each family as in its authors' file. Spikformer and Spikingformer train on whole images, squeezed to a square
 (`augment.crop_scale` (1, 1)), and test on the middle square without a margin (`data.test_crop` 1.0); the Spike-driven

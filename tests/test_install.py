@@ -1,5 +1,7 @@
 """What an installed copy brings: one package, with the configs in it."""
 
+import ast
+import inspect
 import os
 import pathlib
 import shutil
@@ -38,6 +40,17 @@ def test_every_package_is_listed():
     folders = {path.parent.relative_to(ROOT) for path in (ROOT / "stata_jax").rglob("*.py")}
     packages = {".".join(folder.parts) for folder in folders} | {"stata_jax.configs.shipped"}
     assert sorted(PYPROJECT["tool"]["setuptools"]["packages"]) == sorted(packages)
+
+
+def test_the_package_of_configs_names_all_of_them():
+    """To programs that import them, and to type checkers, which do not look into the folder."""
+    from stata_jax import configs
+
+    names = {path.stem for path in (ROOT / "configs").glob("*.py")}
+    assert set(configs.__all__) == names | {"FOLDER"}
+    (block,) = (node for node in ast.walk(ast.parse(inspect.getsource(configs))) if isinstance(node, ast.If))
+    (imports,) = block.body
+    assert isinstance(imports, ast.ImportFrom) and {each.name for each in imports.names} == names
 
 
 def test_nothing_but_stata_jax_is_importable(installed):

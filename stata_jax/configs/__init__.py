@@ -17,7 +17,9 @@ if TYPE_CHECKING:  # type checkers do not follow `__path__`
         digits_dvs,
         dvs128_gesture,
         grids,
+        image_folder,
         imagenet,
+        nmnist,
         variants,
     )
 
@@ -31,7 +33,9 @@ __all__ = [
     "digits_dvs",
     "dvs128_gesture",
     "grids",
+    "image_folder",
     "imagenet",
+    "nmnist",
     "variants",
 ]
 
