@@ -161,11 +161,13 @@ class _Run:
                 return state, record, accuracy or self.test(state)
             first = self._train_batch(start)  # once: a source that reads ahead would begin anew
             step_fn, record["compile"] = self.compile(first, progress)
-            state = parallel.replicate(self.fresh.take() if state is None else state)
+            state = self.fresh.take() if state is None else state
             if self.aligns and start == 0:
+                state = jax.device_get(state)
                 record["alignment"] = balance.weigh_alignment(step_fn, state, first, self.key)
                 progress.note(balance.say_weight(record["alignment"]))
                 writer.write(1, {"epoch": 1, "alignment": record["alignment"]})
+            state = parallel.replicate(state)
             stack.enter_context(stopping.after_the_step())
             window.restart()
             saved_at = time.monotonic()

@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from stata_jax.training import parallel
+
 _TERMS = ("cross_entropy", "alpha_intra", "beta_inter")
 WHOLE = (1.0, 1.0)  # the `balance` of a training step, see `train_step`: the classification, and the alignment
 _ALONE = {"classification": (1.0, 0.0), "alignment": (0.0, 1.0)}
@@ -15,8 +17,8 @@ def weigh_alignment(step: Callable[..., Any], state: Any, batch: Any, key: jax.A
     """Measures the alignment by two further calls of the compiled training step, whose new states are dropped.
 
     Args:
-      step: The mapped training step, a function of state, batch, key and balance; it may take over its state's memory.
-      state: The state on all devices, which stays as it is.
+      step: The mapped training step, a function of state, batch, key and balance, which takes over its state's memory.
+      state: One copy of the state, on the host, so that the devices never hold two.
       batch: A batch on all devices.
       key: The run's JAX random key.
 
@@ -26,7 +28,7 @@ def weigh_alignment(step: Callable[..., Any], state: Any, batch: Any, key: jax.A
     """
     seen = {}
     for name, balance in _ALONE.items():
-        _, metrics = step(jax.tree.map(jnp.copy, state), batch, key, jnp.asarray(balance, jnp.float32))
+        _, metrics = step(parallel.replicate(state), batch, key, jnp.asarray(balance, jnp.float32))
         seen[name] = {term: float(metrics[term][0]) for term in (*_TERMS, "gradient_norm")}
     norm = seen["classification"]["gradient_norm"]
     share = seen["alignment"]["gradient_norm"] / norm if norm else float("nan")

@@ -30,11 +30,12 @@ PRUNED = {
     "align": Aligned(intra_at=(0, 1), inter_at=(0, 1), match="gather"),
 }
 LEAN = {"lean": True, "recompute": True}
+BY_NORM = PRUNED | {"align": Aligned(intra_at=(0, 1), inter_at=(0, 1)), "distance": "norm"}
 CASES = {
     "spikingformer": {"depth": 1},
     "spikingformer_lean": {"depth": 1, **LEAN},
     "spikingformer_pruned": PRUNED,
-    "spikingformer_pruned_lean": PRUNED | LEAN,
+    "spikingformer_pruned_lean": BY_NORM | LEAN,
     "spikformer_lean": {"depth": 1, **LEAN},
     "spikformer_pruned": PRUNED,
     "sdt": {"depth": 1},
@@ -57,7 +58,9 @@ def step(name, axis_name, state, batch, key):
         key,
         model=network(name, axis_name=axis_name),
         optimizer=OPTIMIZER,
-        objective=functools.partial(stata_loss, alpha=weight, beta=weight, distance="mse", **tet),
+        objective=functools.partial(
+            stata_loss, alpha=weight, beta=weight, distance=CASES[name].get("distance", "mse"), **tet
+        ),
         augment=lambda key, images, labels, step: (images, smooth_one_hot(labels, num_classes=3, smoothing=0.1)),
         axis_name=axis_name,
         accumulate=CASES[name].get("accumulate", 1),
@@ -66,7 +69,7 @@ def step(name, axis_name, state, batch, key):
 
 def network(name, **settings):
     small = dict(num_classes=3, timesteps=2, dim=16, depth=2, heads=2, pooling="1100", attention_scale=0.25)
-    settings |= {key: value for key, value in CASES[name].items() if key != "accumulate"}
+    settings |= {key: value for key, value in CASES[name].items() if key not in ("accumulate", "distance")}
     return FAMILIES[name.split("_")[0]](**small | settings)
 
 
