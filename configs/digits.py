@@ -26,9 +26,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model.heads = 4
     config.model.timesteps = 2
 
-    # Both blocks prune: 64 patches, then 13, then 3. Attention without a softmax adds up all tokens before any is dropped,
-    # and on this task that is enough: random tokens learn as well as ranked ones, so it shows how pruning works, not
-    # which tokens to keep.
+    # Both blocks prune: 64 patches, then 13, then 3. Attention without a softmax adds up all tokens before any is
+    # dropped, and on this task that is enough: random tokens learn as well as ranked ones, so that it shows how pruning
+    # works, not which tokens to keep.
     config.sparsity.prune_at = (0, 1)
     config.sparsity.slots = "stable"
 
