@@ -96,7 +96,7 @@ def import_checkpoint(
     checkpoints = Checkpoints(config.prepare_workdir(folder) / "checkpoints")
     record = {"converted_from": source.name}
     whole = TrainState(jnp.zeros((), jnp.int32), variables["params"], variables["batch_stats"], {})
-    checkpoints.save(whole, record, accuracy=None)
+    checkpoints.save(whole, record, best=None)
     checkpoints.close()
     write_json(folder / "config.json", settings.to_dict())
     assumed = {key: value for key, value in assumed.items() if key not in given}

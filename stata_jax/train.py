@@ -155,8 +155,8 @@ class _Run:
         )
         with Progress(self.total_steps, start_step=start) as progress, contextlib.ExitStack() as stack:
             if state is not None and record.pop("untested", False):  # stopped before or in its evaluation
+                # Its checkpoint stays as it is until the next one: it may be the only one, and testing twice is harmless.
                 accuracy = self._test_and_tell(state, record, writer, progress)
-                checkpoints.save(state, record | {"window": window.carry()}, accuracy=accuracy["top1"], again=True)
             if state is not None and start == self.total_steps:
                 return state, record, accuracy or self.test(state)
             first = self._train_batch(start)  # once: a source that reads ahead would begin anew
@@ -202,8 +202,8 @@ class _Run:
                             accuracy = self._test_and_tell(copy, record, writer, progress)
                         except stopping.Stopped:
                             record["untested"] = True
-                    top1 = accuracy["top1"] if accuracy else None
-                    checkpoints.save(copy, record | {"window": window.carry()}, accuracy=top1)
+                    best = record.get("best", {}).get("step")
+                    checkpoints.save(copy, record | {"window": window.carry()}, best=best)
                     if (number := stopping.requested()) is not None:
                         checkpoints.wait()
                         raise stopping.Stopped(number, step=step)

@@ -49,7 +49,7 @@ def leave_run(folder, settings):
     state = jax.tree_util.tree_map_with_path(lively, state)
 
     checkpoints = Checkpoints(folder / "checkpoints")
-    checkpoints.save(state, {}, accuracy=None)
+    checkpoints.save(state, {}, best=None)
     checkpoints.close()
     write_json(folder / "config.json", settings.to_dict())
 

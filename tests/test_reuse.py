@@ -49,7 +49,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("source")
     settings = settings_with(sparsity__anchor=False, sparsity__metric="ssa")
     checkpoints = Checkpoints(folder / "checkpoints")
-    checkpoints.save(dataclasses.replace(fresh(settings, 0.25), step=jnp.int32(7)), {}, accuracy=None)
+    checkpoints.save(dataclasses.replace(fresh(settings, 0.25), step=jnp.int32(7)), {}, best=None)
     checkpoints.close()
     write_json(folder / "config.json", settings.to_dict())
     return folder

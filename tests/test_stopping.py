@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+import orbax.checkpoint as ocp
 import pytest
 from small_runs import CONFIG, FLAGS, assert_same_state, final_state, run, untimed
 from tiny_source import TinySource, settings
@@ -78,13 +79,18 @@ def stop_at(monkeypatch, name, count, number=signal.SIGTERM):
     monkeypatch.setattr(TinySource, name, call)
 
 
-def test_a_stop_in_an_evaluation_loses_nothing(tmp_path, monkeypatch, capsys):
-    """The state is saved untested, and tested first when the run goes on: the same lines and the same best."""
-    train.train(settings(), tmp_path / "whole", source=TinySource())
+def stop_in_evaluation(workdir, monkeypatch, **changes):
+    """A run that is stopped in its first evaluation, and has saved step 3 untested."""
     with monkeypatch.context() as patched:
         stop_at(patched, "test_batch", 2)  # the first is looked at when the source is checked
         with pytest.raises(KeyboardInterrupt, match="stopped by SIGTERM, after step 3, which is saved"):
-            train.train(settings(), tmp_path / "stopped", source=TinySource())
+            train.train(settings(**changes), workdir, source=TinySource())
+
+
+def test_a_stop_in_an_evaluation_loses_nothing(tmp_path, monkeypatch, capsys):
+    """The state is saved untested, and tested first when the run goes on: the same lines and the same best."""
+    train.train(settings(), tmp_path / "whole", source=TinySource())
+    stop_in_evaluation(tmp_path / "stopped", monkeypatch)
     assert {number: signal.getsignal(number) for number in stopping.SIGNALS} == HANDLERS
     assert reuse.read_variables(tmp_path / "stopped")[1] == 3
     assert untimed(tmp_path / "stopped")[-1]["step"] == 3
@@ -93,6 +99,39 @@ def test_a_stop_in_an_evaluation_loses_nothing(tmp_path, monkeypatch, capsys):
     ours, theirs = (reuse.read_variables(tmp_path / name) for name in ("stopped", "whole"))
     assert_same_state(ours, theirs)
     capsys.readouterr()
+
+
+def test_a_kill_while_resuming_leaves_the_only_checkpoint(tmp_path, monkeypatch):
+    """Whenever a run that has yet to test its state dies before its next checkpoint is whole, it has the last one."""
+    stop_in_evaluation(tmp_path, monkeypatch)
+    with monkeypatch.context() as patched:
+
+        def killed(*args, **options):
+            raise RuntimeError("killed")
+
+        patched.setattr(ocp.CheckpointManager, "save", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            train.train(settings(), tmp_path, source=TinySource())
+    assert reuse.read_variables(tmp_path)[1] == 3
+
+
+def test_a_state_that_is_tested_late_is_kept_as_the_best(tmp_path, monkeypatch):
+    stop_in_evaluation(tmp_path, monkeypatch)
+    accuracies = iter([0.9, 0.1])
+    plain = dict(top5=1.0, loss=1.0, images=7)
+    monkeypatch.setattr(train._Run, "test", lambda self, state: plain | {"top1": next(accuracies)})
+    summary = train.train(settings(), tmp_path, source=TinySource())
+    assert (summary["best_step"], summary["best_top1"], summary["top1"]) == (3, 0.9, 0.1)
+    assert reuse.read_variables(tmp_path, step=3)[1] == 3 and reuse.read_variables(tmp_path)[1] == 6
+
+
+def test_a_run_stopped_in_its_last_evaluation_ends_the_same_whenever_it_is_asked(tmp_path, monkeypatch):
+    stop_in_evaluation(tmp_path, monkeypatch, train__epochs=1)
+    first = train.train(settings(train__epochs=1), tmp_path, source=TinySource())
+    lines = untimed(tmp_path)
+    assert [line["step"] for line in lines if "test/top1" in line] == [3] and first["best_step"] == 3
+    again = train.train(settings(train__epochs=1), tmp_path, source=TinySource())
+    assert again == first and untimed(tmp_path) == lines
 
 
 def test_checkpoints_by_time_change_nothing(tmp_path, monkeypatch):

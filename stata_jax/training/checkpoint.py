@@ -5,7 +5,7 @@ import copy
 import dataclasses
 import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import jax
@@ -18,6 +18,20 @@ from stata_jax.training.state import TrainState, weights
 
 class CheckpointError(ValueError):
     """No checkpoint can be read where there are some; the message is one sentence for the user."""
+
+
+@dataclasses.dataclass
+class _OneStep:
+    """What orbax asks which checkpoints to preserve: that of one step, which a run names whenever it saves.
+
+    Orbax could rank them by a metric that is saved with each. That of a state which is tested only after it has been
+    saved would be missing, and adding it would mean deleting a checkpoint that may be the only one.
+    """
+
+    step: int | None = None
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        return [info.step == self.step for info in checkpoints]
 
 
 class Checkpoints:
@@ -33,15 +47,12 @@ class Checkpoints:
         """
         self._folder = folder.absolute()
         policies = ocp.checkpoint_managers.preservation_policy
-        best = policies.BestN(
-            get_metric_fn=lambda metrics: metrics["accuracy"], n=1, keep_checkpoints_without_metrics=False
-        )
-        policy = policies.AnyPreservationPolicy([policies.LatestN(keep), best])
+        self._best = _OneStep()
+        policy = policies.AnyPreservationPolicy([policies.LatestN(keep), self._best])
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policy,
-                best_fn=lambda metrics: metrics["accuracy"],  # the policy decides; without it, no metric is stored
                 create=writing,
                 cleanup_tmp_directories=writing,
             ),
@@ -66,31 +77,21 @@ class Checkpoints:
                 raise
             checkpoints.close()
 
-    def save(self, state: TrainState, record: dict[str, Any], *, accuracy: float | None, again: bool = False) -> None:
+    def save(self, state: TrainState, record: dict[str, Any], *, best: int | None) -> None:
         """Saves in the background; a checkpoint that is not whole is never seen.
 
         Args:
           state: One device's copy.
           record: What to know beside it; JSON values.
-          accuracy: Test accuracy, by which the best is known; None if it was not measured.
-          again: Whether to save in place of a checkpoint of the same step.
+          best: The step of the best checkpoint, which is kept too if it is there; None if none has been tested.
         """
-        if again:
-            self.wait()
-            self._manager.delete(int(state.step))
+        self._best.step = best
         record = copy.deepcopy(record)  # it is written later, when the caller's may have changed
-        verbosity = logging.get_verbosity()
-        if accuracy is None:
-            logging.set_verbosity(logging.ERROR)  # orbax warns of each checkpoint without a metric
-        try:
-            self._manager.save(
-                int(state.step),
-                args=ocp.args.Composite(state=ocp.args.StandardSave(_parts(state)), record=ocp.args.JsonSave(record)),
-                metrics=None if accuracy is None else {"accuracy": accuracy},
-                force=True,
-            )
-        finally:
-            logging.set_verbosity(verbosity)
+        self._manager.save(
+            int(state.step),
+            args=ocp.args.Composite(state=ocp.args.StandardSave(_parts(state)), record=ocp.args.JsonSave(record)),
+            force=True,
+        )
 
     def restore(self, template: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
         """Loads the newest whole checkpoint, to go on from it: newer ones that cannot be read are set aside.

@@ -25,9 +25,10 @@ def opened(tmp_path):
     checkpoints.close()
 
 
-def save(checkpoints, accuracies):
-    for step, accuracy in accuracies.items():
-        checkpoints.save(state(step), {"note": f"step {step}"}, accuracy=accuracy)
+def save(checkpoints, bests):
+    """Saves states by their step, each with the step that is the best by then."""
+    for step, best in bests.items():
+        checkpoints.save(state(step), {"note": f"step {step}"}, best=best)
     checkpoints.wait()
 
 
@@ -36,7 +37,7 @@ def steps(folder):
 
 
 def test_the_newest_and_the_best_are_kept(opened, tmp_path):
-    save(opened, {1: 0.5, 2: 0.9, 3: 0.7, 4: None, 5: 0.8})
+    save(opened, {1: 1, 2: 2, 3: 2, 4: 2, 5: 2})
     assert steps(tmp_path) == [2, 5]
     restored, record = opened.restore(state(0))
     assert int(restored.step) == 5
@@ -45,15 +46,15 @@ def test_the_newest_and_the_best_are_kept(opened, tmp_path):
 
 
 def test_the_best_outlives_a_restart(tmp_path):
-    for accuracies in ({1: 0.5, 2: 0.9}, {3: 0.7}, {4: 0.6}):
+    for bests in ({1: 1, 2: 2}, {3: 2}, {4: 2}):
         checkpoints = Checkpoints(tmp_path / "checkpoints", keep=1)
-        save(checkpoints, accuracies)
+        save(checkpoints, bests)
         checkpoints.close()
     assert steps(tmp_path) == [2, 4]
 
 
 def test_variables_of_one_step(opened):
-    save(opened, {1: 0.9, 2: 0.1})
+    save(opened, {1: 1, 2: 1})
     variables, step = opened.variables(step=1)
     assert step == 1
     np.testing.assert_array_equal(variables["params"]["w"], 1.0)
@@ -63,8 +64,8 @@ def test_variables_of_one_step(opened):
 
 def test_averages_are_what_to_evaluate_with(opened):
     averaged = {"params": {"w": jnp.full(3, 0.5)}, "batch_stats": {"m": jnp.ones(2)}}
-    opened.save(dataclasses.replace(state(1), ema=averaged), {}, accuracy=0.9)  # the best, so it is kept
-    save(opened, {2: 0.1})
+    opened.save(dataclasses.replace(state(1), ema=averaged), {}, best=1)  # the best, so it is kept
+    save(opened, {2: 1})
     variables, _ = opened.variables(step=1)
     np.testing.assert_array_equal(variables["params"]["w"], 0.5)
     np.testing.assert_array_equal(variables["batch_stats"]["m"], 1.0)
@@ -74,7 +75,7 @@ def test_averages_are_what_to_evaluate_with(opened):
 def test_averages_are_restored(opened):
     averaged = {"params": {"w": jnp.full(3, 0.5)}, "batch_stats": {"m": jnp.ones(2)}}
     with_averages = dataclasses.replace(state(1), ema=averaged)
-    opened.save(with_averages, {}, accuracy=None)
+    opened.save(with_averages, {}, best=None)
     opened.wait()
     restored, _ = opened.restore(jax.tree.map(jnp.zeros_like, with_averages))
     np.testing.assert_array_equal(restored.params["w"], 1.0)
@@ -83,13 +84,13 @@ def test_averages_are_restored(opened):
 
 def test_a_state_without_averages_has_no_entry_for_them(opened, tmp_path):
     """As it was before there were any: what was saved then is read, and the reverse."""
-    save(opened, {1: 0.5})
+    save(opened, {1: 1})
     kept = json.loads((tmp_path / "checkpoints" / "1" / "state" / "_METADATA").read_text())["tree_metadata"]
     assert {key.split("'")[1] for key in kept} == {"step", "params", "batch_stats", "opt_state"}
 
 
 def test_a_run_goes_on_on_another_kind_of_device(opened, tmp_path):
-    save(opened, {1: 0.9})
+    save(opened, {1: 1})
     path = tmp_path / "checkpoints" / "1" / "state" / "_sharding"
     here = str(jax.local_devices()[0])
     assert here in path.read_text()
@@ -104,7 +105,7 @@ def test_nothing_to_restore(opened):
 
 
 def test_a_damaged_checkpoint_is_passed_over(opened, tmp_path):
-    save(opened, {1: 0.9, 2: 0.1})
+    save(opened, {1: 1, 2: 1})
     for path in (tmp_path / "checkpoints" / "2" / "state").rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -112,12 +113,12 @@ def test_a_damaged_checkpoint_is_passed_over(opened, tmp_path):
     assert steps(tmp_path) == [1, 2]  # who only reads leaves all in place
     restored, _ = opened.restore(state(0))
     assert int(restored.step) == 1
-    save(opened, {2: 0.3})  # the training goes on, and saves that step again
+    save(opened, {2: 1})  # the training goes on, and saves that step again
     assert int(opened.restore(state(0))[0].step) == 2
 
 
 def test_only_damaged_checkpoints_are_an_error(opened, tmp_path):
-    save(opened, {1: 0.9})
+    save(opened, {1: 1})
     for path in (tmp_path / "checkpoints" / "1").rglob("*"):
         if path.is_file():
             path.write_bytes(b"")
