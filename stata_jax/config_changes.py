@@ -1,18 +1,16 @@
 """What a value of a config decides: whether it may change in a run that has begun, and with the same weights.
 
-A key that is in none of the three lists is a part of the result, and stays as it is for the whole of a run.
+Each key is in one of FREE, SAID, FIXED and NETWORK.
 """
 
 # No part of what is learned: these may change whenever a run goes on. Some have to do with memory and speed alone, and
-# then with rounding; others with when and on what is measured, or where files are.
+# then with rounding; others with when and on what is measured, or where the files of one data set are.
 FREE = (
     "name",
     "data.data_dir",
     "data.manual_dir",
-    "data.path",
     "data.test_examples",
     "data.workers",
-    "train.accumulate",
     "train.lean",
     "train.recompute",
     "train.cpu_threads",
@@ -24,9 +22,11 @@ FREE = (
     "checkpoint.keep",
 )
 
-# Parts of the result that a run may go on with: its length and its schedule, what is done against divergence, and the
-# number of devices, which draw random numbers of their own. A line says that they have changed.
+# Parts of the result that a run may go on with: its length and its schedule, what is done against divergence, how a
+# batch is divided, for each part has random numbers and in micro-batches statistics of its own, and where pictures are,
+# which may be others. A line says that they have changed, and so does the record of the run.
 SAID = (
+    "data.path",
     "augment.mix_off_epoch",
     "train.epochs",
     "train.learning_rate",
@@ -36,9 +36,76 @@ SAID = (
     "train.cooldown_epochs",
     "train.schedule_by",
     "train.base_batch_size",
+    "train.accumulate",
     "train.grad_clip",
     "train.on_nonfinite",
     "train.cpu_devices",
+)
+
+# Parts of the result that stay as they are for the whole of a run, with those of NETWORK.
+FIXED = (
+    "seed",
+    "init_from",
+    "data.source",
+    "data.image_size",
+    "data.num_classes",
+    "data.train_examples",
+    "data.test_seed",
+    "data.mean",
+    "data.std",
+    "data.frames",
+    "data.split",
+    "data.test_crop",
+    "data.digits.size",
+    "data.digits.clutter",
+    "data.digits.fragment",
+    "data.digits.noise",
+    "data.sensor.threshold",
+    "data.sensor.noise",
+    "augment.flip",
+    "augment.crop_padding",
+    "augment.crop_scale",
+    "augment.randaugment_count",
+    "augment.randaugment_operations",
+    "augment.randaugment_magnitude",
+    "augment.randaugment_std",
+    "augment.randaugment_increasing",
+    "augment.erasing",
+    "augment.erasing_noise",
+    "augment.events",
+    "augment.event_cutout",
+    "augment.mixup",
+    "augment.cutmix",
+    "augment.mix_probability",
+    "augment.switch_probability",
+    "augment.label_smoothing",
+    "model.timesteps",
+    "model.surrogate_alpha",
+    "model.dtype",
+    "sparsity.anchor",
+    "sparsity.keep_rate",
+    "sparsity.metric",
+    "sparsity.timestep_wise",
+    "sparsity.prune_at",
+    "sparsity.slots",
+    "sparsity.anchor_init",
+    "align.alpha",
+    "align.beta",
+    "align.intra_time",
+    "align.intra_heads",
+    "align.intra_tokens",
+    "align.intra_at",
+    "align.inter_at",
+    "align.match",
+    "align.distance",
+    "train.batch_size",
+    "train.optimizer",
+    "train.weight_decay",
+    "train.ema_decay",
+    "train.loss",
+    "train.tet_means",
+    "train.tet_lambda",
+    "train.batch_norm",
 )
 
 # With another value for one of these, the same weights would be another network. The others leave what a network

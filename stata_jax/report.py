@@ -92,6 +92,7 @@ def summarise(
       JSON values; times in seconds, memory in bytes. `spike_macs` are the multiply-accumulates of an image where spikes
       come in, which are as many ACs if all neurons fire; `real_macs` are its MACs. `coverage` is None where nobody
       knows where the digit is or no token is dropped, `alignment` where no maps are aligned, see `weigh_alignment`.
+      `changes` are those of `stata_jax.conditions.changes` that the run has gone on with.
     """
     tokens = _tokens(settings)
     dense, kept = _macs(settings, AC, dense=True), _macs(settings, AC, dense=False)
@@ -108,6 +109,7 @@ def summarise(
         "parameters": parameters,
         "tokens_attention": [a for a, _ in tokens],
         "tokens_mlp": [m for _, m in tokens],
+        "changes": record.get("changes", []),
         "skipped": record.get("skipped", 0),
         "step_s": record.get("step_s"),
         "compile_s": record["compile"].get("compile_s"),

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
-from stata_jax import config
-from stata_jax.config_changes import FREE, NETWORK, SAID
+from stata_jax import conditions, config
+from stata_jax.config_changes import FIXED, FREE, NETWORK
 from stata_jax.config_rules import RULES
 from stata_jax.paths import expand
 
@@ -40,7 +40,7 @@ def has_checkpoints(folder: pathlib.Path) -> bool:
     return any(path.name.isdigit() for path in folder.glob("checkpoints/*"))
 
 
-def check_continues(folder: pathlib.Path, settings: ConfigDict) -> list[str]:
+def check_continues(folder: pathlib.Path, settings: ConfigDict) -> dict[str, Any]:
     """Raises where a folder holds checkpoints or results of a run that cannot go on with another config.
 
     Args:
@@ -48,31 +48,38 @@ def check_continues(folder: pathlib.Path, settings: ConfigDict) -> list[str]:
       settings: The config that is asked for.
 
     Returns:
-      What changes the rest of the run, such as `train.epochs=5 (it was 3)`; what is no part of the result is left out.
+      The former values of what changes the rest of the run, by key; what is no part of the result is left out.
 
     Raises:
       ConfigError: Naming the first key that differs, of those that may not change.
     """
     changed = _changes(folder, settings, free=FREE)
     for key, was, now in changed:
-        if key not in SAID:
+        if key in FIXED or key in NETWORK:
             raise config.ConfigError(
                 f"{folder} holds a run with {key}={was}, not {now}, and that cannot change in a run that has begun: "
                 f"set --config.{key}={was}, or name another folder with --workdir"
             )
-    return [f"{key}={now} (it was {was})" for key, was, now in changed]
+    return {key: was for key, was, _ in changed}
 
 
 def check_same(folder: pathlib.Path, settings: ConfigDict) -> None:
     """Raises where a folder holds another result than that of a config, from its first step to its test images.
+
+    A run that has gone on with other conditions is no result of one config, whatever it ended with.
 
     Args:
       folder: Of a run; it may be missing.
       settings: The config that is asked for.
 
     Raises:
-      ConfigError: Naming the first key that differs.
+      ConfigError: Naming the first key that differs, or the file that says what has changed.
     """
+    if (path := folder / conditions.FILE).exists():
+        raise config.ConfigError(
+            f"{folder} holds a run that has gone on with other values, which {path.name} names, and so is the result "
+            "of no single config: name another folder with --workdir, or move it away"
+        )
     for key, was, now in _changes(folder, settings, free=set(FREE) - {"data.test_examples"}):
         raise config.ConfigError(
             f"{folder} holds a run with {key}={was}, not {now}: name another folder with --workdir"

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from stata_jax import build, config, report, reuse, stopping
+from stata_jax import build, conditions, config, report, reuse, stopping
 from stata_jax.data.protocol import Source
 from stata_jax.streams import Stream, stream_key
 from stata_jax.training import balance, compilation, parallel
@@ -32,7 +32,7 @@ def train(settings: ConfigDict, workdir: str | os.PathLike[str], *, source: Sour
     Args:
       settings: The config.
       workdir: Folder of the run, which gets `config.json`, `metrics.jsonl`, `tensorboard/`, `checkpoints/`,
-        `summary.json` and `tokens.png`.
+        `summary.json` and `tokens.png`, and `changes.json` where it has gone on with other values.
       source: The data, batches as in `stata_jax.data.protocol.Source`, of which `train.batch_size` and
         `eval.batch_size` are the sizes; None for that of the config. With a source, `data.source` is but a name: `none`
         for images, for recordings that of recordings, such as `cifar10_dvs`. `data.image_size`, `data.channels` and
@@ -58,7 +58,7 @@ def _train(settings: ConfigDict, workdir: pathlib.Path, source: Source | None) -
     build.check_devices(settings, parts=("train", "eval"))
     if not reuse.has_checkpoints(workdir):  # a resumed run no longer needs the weights that it started from
         reuse.check_start(settings)
-    changes = reuse.check_continues(workdir, settings)
+    saved = reuse.check_continues(workdir, settings)
     run = _Run(settings, source)
     with Checkpoints.opened(workdir / "checkpoints", keep=settings.checkpoint.keep) as checkpoints:
         state, record = checkpoints.restore(run.fresh.shapes) or (None, {"compile": {}})
@@ -68,6 +68,18 @@ def _train(settings: ConfigDict, workdir: pathlib.Path, source: Source | None) -
                 f"{workdir} holds a run of {start} steps, more than the {run.total_steps} of train.epochs="
                 f"{settings.train.epochs}: raise it"
             )
+        devices = jax.device_count()
+        changes = conditions.changes(record, settings, devices=devices, step=start, saved=saved)
+        if start < run.total_steps:
+            conditions.note(record, settings, changes, devices=devices)
+        else:
+            changes = [change for change in changes if change["key"] != "devices"]  # they test what others have trained
+            if changes:
+                raise config.ConfigError(
+                    f"{workdir} holds a run that is finished with {start} steps, so {conditions.say(changes)} would "
+                    "change nothing of it: leave that away, raise train.epochs, or name another folder with --workdir"
+                )
+        _write_changes(workdir, record.get("changes", []))
         write_json(workdir / "config.json", json.loads(config.to_json(settings)))
         if state is None and settings.init_from:
             state = reuse.start_from(run.fresh.take(), settings)
@@ -78,8 +90,11 @@ def _train(settings: ConfigDict, workdir: pathlib.Path, source: Source | None) -
             print(f"this run is finished ({start} steps): evaluating its last checkpoint")
         elif start:
             print(f"resuming after step {start} of {run.total_steps}")
-        if start and changes:
-            print(f"from here on with {', '.join(changes)}")
+        if changes:
+            print(f"from here on with {conditions.say(changes)}")
+        if conditions.forget_best(record, changes, test_images=run.source.test_examples):
+            print("the best accuracy is that on these test images, from here on: until now they were others")
+            record["untested"] = record.get("untested", False) or start == run.total_steps
         with _metrics_writer(workdir, start, untested=record.get("untested", False)) as writer:
             state, record, accuracy = run.fit(state, record, checkpoints, writer)
     summary = report.summarise(settings, accuracy, record, parameters=count_parameters(state.params))
@@ -155,7 +170,7 @@ class _Run:
         )
         with Progress(self.total_steps, start_step=start) as progress, contextlib.ExitStack() as stack:
             if state is not None and record.pop("untested", False):  # stopped before or in its evaluation
-                # Its checkpoint stays as it is until the next one: it may be the only one, and testing twice is harmless.
+                # Its checkpoint stays as it is until the next: it may be the only one, and testing twice is harmless.
                 accuracy = self._test_and_tell(state, record, writer, progress)
             if state is not None and start == self.total_steps:
                 return state, record, accuracy or self.test(state)
@@ -224,7 +239,7 @@ class _Run:
         odd = "" if math.isfinite(accuracy["loss"]) else ", and the loss is not finite"
         progress.note(f"epoch {epoch}: test top-1 {100 * accuracy['top1']:.2f} %{whose}{odd}")
         if accuracy["top1"] >= record.get("best", {}).get("top1", 0.0):
-            record["best"] = {"step": step, "top1": accuracy["top1"]}
+            record["best"] = {"step": step, "top1": accuracy["top1"], "images": int(accuracy["images"])}
         return accuracy
 
     def _diverged(self, step: int, saved: int | None) -> str:
@@ -259,6 +274,14 @@ def _errors_of_a_sentence(workdir: pathlib.Path) -> Iterator[None]:
             f"{workdir} cannot be written any more ({why}): the last whole checkpoint is kept, and the same command "
             "goes on from there when there is room"
         ) from error
+
+
+def _write_changes(workdir: pathlib.Path, changes: list[conditions.Change]) -> None:
+    """Leaves what has changed on the way of a run, and no file where nothing has."""
+    if changes:
+        write_json(workdir / conditions.FILE, changes)
+    else:
+        (workdir / conditions.FILE).unlink(missing_ok=True)
 
 
 def _metrics_writer(workdir: pathlib.Path, step: int, *, untested: bool) -> MetricsWriter:

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax import build, config, config_changes, main, reuse
-from stata_jax.config_rules import RULES
+from stata_jax import build, config, main, reuse
 from stata_jax.training.checkpoint import Checkpoints
 from stata_jax.training.metrics import write_json
 from stata_jax.training.state import create_state
@@ -122,72 +121,3 @@ def test_a_run_starts_from_it_once(folder, tmp_path, capsys):
     assert main.main(flags) == 0
     out = capsys.readouterr().out
     assert "this run is finished" in out and "starting from" not in out
-
-
-# Another value for each key that is no part of the result, and for each that changes only the rest of a run.
-FREE = {
-    "name": "other",
-    "data.data_dir": "/a",
-    "data.manual_dir": "/b",
-    "data.path": "/c",
-    "data.workers": 3,
-    "data.test_examples": 99,
-    "train.accumulate": 2,
-    "train.recompute": True,
-    "train.lean": False,
-    "train.cpu_threads": 3,
-    "train.log_every": 7,
-    "eval.batch_size": 5,
-    "eval.every_epochs": 3,
-    "checkpoint.every_steps": 5,
-    "checkpoint.every_minutes": 0.0,
-    "checkpoint.keep": 4,
-}
-SAID = {
-    "train.epochs": 99,
-    "train.learning_rate": 0.125,
-    "train.warmup_epochs": 0.25,
-    "train.cooldown_epochs": 1,
-    "train.grad_clip": 1.0,
-    "train.on_nonfinite": "skip",
-    "train.cpu_devices": 2,
-}
-
-
-def test_a_run_goes_on_with_what_may_change(tmp_path):
-    settings = config.load("digits", {"train.epochs": 3})
-    reuse.check_continues(tmp_path / "missing", settings)
-    write_json(tmp_path / "config.json", settings.to_dict())
-    another = config.apply_overrides(settings, {"model.tau": 3.0})
-    reuse.check_continues(tmp_path, another)  # a run that never came to a checkpoint
-    for sign in (tmp_path / "summary.json", tmp_path / "checkpoints" / "8"):
-        sign.mkdir(parents=True)
-        with pytest.raises(config.ConfigError, match=r"holds a run with model\.tau=2\.0, not 3\.0, and that cannot"):
-            reuse.check_continues(tmp_path, another)
-        sign.rmdir()
-    sign.mkdir()
-    for key, value in FREE.items():
-        assert settings[key] != value
-        assert reuse.check_continues(tmp_path, config.apply_overrides(settings, {key: value})) == [], key
-    for key, value in SAID.items():
-        said = reuse.check_continues(tmp_path, config.apply_overrides(settings, {key: value}))
-        assert said == [f"{key}={value} (it was {settings[key]})"]
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(config.ConfigError, match=r"config\.json is damaged .*: move .* away"):
-        reuse.check_continues(tmp_path, settings)
-
-
-def test_every_key_that_may_change_is_one_of_the_config():
-    keys = [key for keys in (config_changes.FREE, config_changes.SAID, config_changes.NETWORK) for key in keys]
-    assert set(keys) <= RULES.keys() and len(keys) == len(set(keys))
-    assert set(FREE) == set(config_changes.FREE) and set(SAID) <= set(config_changes.SAID)
-
-
-def test_a_sweep_takes_no_results_of_another_config(tmp_path):
-    settings = config.load("digits")
-    write_json(tmp_path / "config.json", settings.to_dict())
-    (tmp_path / "summary.json").write_text("{}")
-    reuse.check_same(tmp_path, config.apply_overrides(settings, {"train.log_every": 7, "data.workers": 1}))
-    for key, value in (("train.epochs", 99), ("data.test_examples", 7), ("train.learning_rate", 0.125)):
-        with pytest.raises(config.ConfigError, match=f"holds a run with {key}="):
-            reuse.check_same(tmp_path, config.apply_overrides(settings, {key: value}))
