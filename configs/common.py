@@ -165,7 +165,8 @@ def get_config() -> ConfigDict:
     # ema = ema_decay * ema + (1 - ema_decay) * new, after each update. 0: none; 0.9998 is common in long runs.
     train.ema_decay = 0.0
     # What to do when the loss, the gradient or what they lead to is not finite. stop: end the run with exit code 3, and
-    # keep the last checkpoint, which is finite; skip: leave such an update out, and count it.
+    # keep the last checkpoint, which is finite; skip: leave such an update out, and count it; 16
+    # in a row end the run as well.
     train.on_nonfinite = "stop"
     train.loss = "cross_entropy"  # of the logits averaged over time; tet: of each timestep's logits
     train.tet_means = 1.0  # for tet: what its second term draws all logits to

@@ -15,6 +15,7 @@ from stata_jax.analysis.sheets import frame_pictures, still_pictures
 from stata_jax.data.protocol import Source
 from stata_jax.training.parallel import device_names
 from stata_jax.training.state import TrainState, weights
+from stata_jax.training.window import MOST_SKIPPED
 
 _PICTURED = 8  # test images in the picture of kept tokens
 
@@ -151,13 +152,38 @@ def draw(settings: ConfigDict, source: Source, state: TrainState, path: pathlib.
     )
 
 
+def diverged(skips: bool, *, step: int, rate: float, saved: int | None, dtype: str) -> str:
+    """What to say when a training is no longer finite.
+
+    Args:
+      skips: Whether updates that are not finite are left out, and there were too many.
+      step: The step that was not finite, or the last of many.
+      rate: The learning rate of that step.
+      saved: The step of the newest checkpoint, or None.
+      dtype: What the model computes in.
+    """
+    kept = "there is no checkpoint yet" if saved is None else f"the finite checkpoint of step {saved} is kept"
+    if skips:
+        return (
+            f"the training has diverged: {MOST_SKIPPED} updates in a row up to step {step} were not finite and have "
+            f"been left out, and {kept}; try a lower train.learning_rate or train.grad_clip=1, and look at the data"
+        )
+    plain = "" if dtype == "float32" else ", or in another folder model.dtype=float32"
+    return (
+        f"the training has diverged: at step {step}, at a learning rate of {rate:.3g}, the loss, the gradient or "
+        f"what they lead to is not finite, and {kept}; try a lower train.learning_rate, train.grad_clip=1, or "
+        f"train.on_nonfinite=skip where single batches are to blame{plain}"
+    )
+
+
 def last_words(summary: dict[str, Any], workdir: pathlib.Path) -> str:
     """What to print when all is done."""
     picture = "tokens.png, " if (workdir / "tokens.png").exists() else ""
     step = "" if summary["step_s"] is None else f", {1000 * summary['step_s']:.0f} ms a step"
+    skipped = f", {summary['skipped']} updates left out that were not finite" if summary["skipped"] else ""
     return (
         f"test top-1 {100 * summary['top1']:.2f} %, top-5 {100 * summary['top5']:.2f} % "
         f"({summary['test_images']} images){step}, "
-        f"{100 * summary['spike_macs_ratio']:.0f} % of the dense model's products with spikes\n"
+        f"{100 * summary['spike_macs_ratio']:.0f} % of the dense model's products with spikes{skipped}\n"
         f"results in {workdir}: summary.json, metrics.jsonl, {picture}checkpoints, TensorBoard events"
     )

@@ -43,7 +43,7 @@ def train(settings: ConfigDict, workdir: str | os.PathLike[str], *, source: Sour
 
     Raises:
       ConfigError: If the config is impossible, the folder holds a run of another config, or the disk is full.
-      DivergedError: If a step is not finite and `train.on_nonfinite` is `stop`.
+      DivergedError: If a step is not finite and `train.on_nonfinite` is `stop`, or too many in a row and it is `skip`.
       Stopped: After SIGTERM or SIGINT, when the state has been saved; a `KeyboardInterrupt`. Signals are handled so in
         the main thread alone, and only while this runs.
     """
@@ -202,13 +202,22 @@ class _Run:
                     if logged:
                         values = window.close()
                         record["skipped"] = record.get("skipped", 0) + values.get("skipped", 0)
-                        rate = float(self.schedule(step - 1 - record["skipped"]))  # it goes by updates
+                        # The rate of this step goes by the updates before it, so its own being left out is no matter.
+                        updates = step - 1 - (record["skipped"] - window.last_was_skipped())
+                        rate = float(self.schedule(updates))
                         writer.write(step, {"epoch": epoch, "train": values | {"learning_rate": rate}})
                     elif saved:
                         window.settle()  # nothing is saved that is not finite
                 except NonFiniteError as error:
                     checkpoints.wait()
-                    raise stopping.DivergedError(self._diverged(error.step, checkpoints.newest())) from error
+                    words = report.diverged(
+                        train.on_nonfinite == "skip",
+                        step=error.step,
+                        rate=float(self.schedule(error.step - 1)),
+                        saved=checkpoints.newest(),
+                        dtype=self.settings.model.dtype,
+                    )
+                    raise stopping.DivergedError(words) from error
                 if saved:
                     copy, accuracy = parallel.first_copy(state), None
                     record["step_s"] = window.median_step() or record.get("step_s")
@@ -241,17 +250,6 @@ class _Run:
         if accuracy["top1"] >= record.get("best", {}).get("top1", 0.0):
             record["best"] = {"step": step, "top1": accuracy["top1"], "images": int(accuracy["images"])}
         return accuracy
-
-    def _diverged(self, step: int, saved: int | None) -> str:
-        """What to say when a step is not finite."""
-        rate = float(self.schedule(step - 1))
-        kept = "there is no checkpoint yet" if saved is None else f"the checkpoint of step {saved}, which is, is kept"
-        plain = "" if self.settings.model.dtype == "float32" else ", or in another folder model.dtype=float32"
-        return (
-            f"the training has diverged: at step {step}, at a learning rate of {rate:.3g}, the loss, the gradient or "
-            f"what they lead to is not finite, and {kept}; try a lower train.learning_rate, train.grad_clip=1, or "
-            f"train.on_nonfinite=skip where single batches are to blame{plain}"
-        )
 
     def _train_batch(self, step: int) -> dict[str, jax.Array]:
         batch = self.source.train_batch(*divmod(step, self.source.steps_per_epoch))

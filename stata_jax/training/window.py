@@ -8,12 +8,14 @@ from typing import Any
 
 import jax
 
+MOST_SKIPPED = 16  # steps in a row: so many bad batches are no accident, and the weights no longer learn
+
 
 class NonFiniteError(ArithmeticError):
-    """A step was not finite.
+    """A step was not finite, or so many in a row that it is no use to go on.
 
     Attributes:
-      step: Which one, the first.
+      step: Which one, the first; of many in a row the last.
     """
 
     def __init__(self, step: int) -> None:
@@ -29,8 +31,8 @@ class Window:
 
     Args:
       batch_size: Images in a step.
-      skips: Whether steps that are not finite have been left out; otherwise the first one raises `NonFiniteError` when
-        it is read, at the latest by `settle`.
+      skips: Whether steps that are not finite have been left out; then MOST_SKIPPED in a row raise `NonFiniteError`,
+        otherwise the first one does, when it is read, at the latest by `settle`.
       carried: What `carry` returned before the checkpoint that the run goes on from.
     """
 
@@ -40,6 +42,7 @@ class Window:
         self._pending: list[tuple[int, Any]] = []  # steps and their metrics, still on the devices
         self._sums: Any = carried.get("sums")
         self._finite, self._skipped = carried.get("finite", 0), carried.get("skipped", 0)
+        self._in_a_row: int = carried.get("in_a_row", 0)  # skipped up to the latest step, by earlier windows too
         self._times: list[float] = []  # mean step time of each window
         self._timed = 0  # steps since `_began`
         self._glanced = self._began = time.perf_counter()
@@ -57,10 +60,10 @@ class Window:
         """Loss and accuracy of the latest step, and the speed so far.
 
         Raises:
-          NonFiniteError: If the latest step is not finite and nothing is skipped.
+          NonFiniteError: As `settle`, if the latest step is not finite.
         """
         latest = {name: float(self._pending[-1][1][name][0]) for name in ("loss", "accuracy", "finite")}
-        if not latest.pop("finite") and not self._skips:
+        if not latest.pop("finite"):
             self.settle()
         self._glanced = time.perf_counter()
         return latest | {"images_per_second": self._speed(self._glanced)}
@@ -69,23 +72,28 @@ class Window:
         """Waits for all steps and sums up their metrics.
 
         Raises:
-          NonFiniteError: If a step is not finite and nothing is skipped.
+          NonFiniteError: If a step is not finite and nothing is skipped, or too many in a row were.
         """
         pending, self._pending = self._pending, []
         host = jax.device_get([jax.tree.map(lambda x: x[0], metrics) for _, metrics in pending])
         for (step, _), values in zip(pending, host, strict=True):
             metrics = jax.tree.map(float, values)
             if metrics.pop("finite"):
-                self._finite += 1
+                self._finite, self._in_a_row = self._finite + 1, 0
                 self._sums = metrics if self._sums is None else jax.tree.map(operator.add, self._sums, metrics)
-            elif self._skips:
-                self._skipped += 1
-            else:
+                continue
+            self._skipped, self._in_a_row = self._skipped + 1, self._in_a_row + 1
+            if not self._skips or self._in_a_row >= MOST_SKIPPED:
                 raise NonFiniteError(step)
 
     def carry(self) -> dict[str, Any]:
         """What has been summed up, as JSON values."""
-        return {"sums": self._sums, "finite": self._finite, "skipped": self._skipped}
+        counts = {"finite": self._finite, "skipped": self._skipped, "in_a_row": self._in_a_row}
+        return {"sums": self._sums} | counts
+
+    def last_was_skipped(self) -> bool:
+        """Whether the latest step that has been summed up was left out."""
+        return self._in_a_row > 0
 
     def close(self) -> dict[str, Any]:
         """Means over the window, and `skipped`, the steps left out, where there may be some; then it starts anew.

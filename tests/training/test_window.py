@@ -56,3 +56,22 @@ def test_the_first_step_that_is_not_finite_is_named():
     with pytest.raises(NonFiniteError, match="step 3 ") as caught:
         window.glance()
     assert caught.value.step == 3
+
+
+def test_too_many_skipped_in_a_row_are_an_error():
+    """Across windows and checkpoints; one finite step in between, and they are counted anew."""
+    window = Window(batch_size=8, skips=True)
+    for step in range(1, 16):
+        window.add(step, metrics(1.0, finite=0.0))
+    window.add(16, metrics(1.0))
+    assert window.close()["skipped"] == 15 and not window.last_was_skipped()
+    for step in range(17, 27):
+        window.add(step, metrics(1.0, finite=0.0))
+    window.settle()
+    assert window.close()["skipped"] == 10 and window.last_was_skipped()
+    window = Window(batch_size=8, skips=True, carried=json.loads(json.dumps(window.carry())))
+    for step in range(27, 40):
+        window.add(step, metrics(1.0, finite=0.0))
+    with pytest.raises(NonFiniteError) as caught:
+        window.glance()
+    assert caught.value.step == 32
