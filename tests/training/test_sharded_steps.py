@@ -23,27 +23,16 @@ from stata_jax.training.step import train_step
 
 ROOT = pathlib.Path(__file__).parents[2]
 OPTIMIZER = optax.sgd(0.1)  # Adam would blow up the rounding errors of gradients that are 0
-PRUNED = {
-    "anchor": True,
-    "keep_rate": 0.5,
-    "prune_at": (0,),
-    "align": Aligned(intra_at=(0, 1), inter_at=(0, 1), match="gather"),
-}
+PRUNED = {"anchor": True, "keep_rate": 0.5, "prune_at": (0,), "align": Aligned(intra_at=(0, 1), inter_at=(0, 1))}
 LEAN = {"lean": True, "recompute": True}
-BY_NORM = PRUNED | {"align": Aligned(intra_at=(0, 1), inter_at=(0, 1)), "distance": "norm"}
+# Every family, dense or pruned, lean or not: each case compiles once for every way of dividing the batch.
 CASES = {
-    "spikingformer": {"depth": 1},
-    "spikingformer_lean": {"depth": 1, **LEAN},
-    "spikingformer_pruned": PRUNED,
-    "spikingformer_pruned_lean": BY_NORM | LEAN,
-    "spikformer_lean": {"depth": 1, **LEAN},
-    "spikformer_pruned": PRUNED,
-    "sdt": {"depth": 1},
-    "sdt_pruned_lean": PRUNED | LEAN | {"dvs_mode": True},
-    "spikingformer_plif": PRUNED | {"neuron": "plif"},
+    "spikingformer_pruned": PRUNED | LEAN | {"distance": "norm"},
+    "spikformer_dense": {"depth": 1},
+    "sdt_pruned": PRUNED | LEAN | {"dvs_mode": True},
     "spikingformer_in_turn": PRUNED | {"accumulate": 2},  # not for jit, whose micro-batches are of the whole batch
 }
-ON_FOUR = ("spikingformer_pruned_lean", "spikformer_pruned", "sdt_pruned_lean")
+ON_FOUR = ("spikingformer_pruned",)
 IMAGES = np.random.default_rng(0).uniform(size=(8, 16, 16, 1)).astype(np.float32)
 BATCH = {"image": IMAGES, "label": (np.arange(8) % 3).astype(np.int32)}
 
