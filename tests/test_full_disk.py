@@ -4,12 +4,13 @@ import errno
 import os
 import subprocess
 import sys
+import types
 
 import jax
 import pytest
 from small_runs import CONFIG, FLAGS, assert_same_state, final_state, run, untimed
 
-from stata_jax.training.disk import full_disk
+from stata_jax.training.disk import full_disk, quiet_when_full
 
 # Files that grow beyond a limit are what a process without rights can have of a full disk.
 LIMITED = """
@@ -42,6 +43,17 @@ def test_a_run_on_a_full_disk_ends_in_one_sentence(begun, limit):
     assert "Traceback" not in done.stderr and len(shown) < 12
     assert_same_state(jax.tree.leaves(final_state(begun)), jax.tree.leaves(before))
     assert untimed(begun)[: len(lines)] == lines
+
+
+def test_one_hook_is_left_however_many_errors_there_are():
+    hooks = []
+    for _ in range(3):
+        with pytest.raises(OSError, match="full"), quiet_when_full():
+            raise OSError("full")
+        hooks.append(sys.unraisablehook)
+    assert hooks == hooks[:1] * 3
+    told = types.SimpleNamespace(exc_type=RuntimeError, exc_value=RuntimeError("Event loop is closed"))
+    sys.unraisablehook(told)  # not passed on, or pytest would fail of it
 
 
 def test_a_full_disk_is_told_through_all_layers():

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import logging
 import os
 import sys
@@ -40,6 +41,13 @@ def quiet_when_full() -> Iterator[None]:
     loggers = (absl_logging.get_absl_logger(), logging.getLogger("asyncio"))
     for logger in loggers:
         logger.addFilter(_not_full)  # for good: the last ones come when what has failed is cleared away
+    _hook_once()
+    yield
+
+
+@functools.cache
+def _hook_once() -> None:
+    """Has Python not print what writers of a checkpoint have to say after the first error; for good, and only once."""
     before = sys.unraisablehook
 
     def hook(unraisable: "sys.UnraisableHookArgs") -> None:
@@ -48,8 +56,6 @@ def quiet_when_full() -> Iterator[None]:
             before(unraisable)
 
     sys.unraisablehook = hook
-    yield
-    sys.unraisablehook = before  # not after an error: what has failed may be heard of later
 
 
 def _not_full(record: logging.LogRecord) -> bool:
