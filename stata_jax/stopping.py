@@ -46,7 +46,7 @@ class _Request:
 
     number: int | None = None  # the first signal
     handled = False  # whether the handlers are in place
-    deferred = False  # whether to wait for the end of a step
+    deferred: str | None = None  # what to print where a signal is to wait, such as for the end of a step
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
@@ -58,10 +58,10 @@ def _handle(number: int, frame: FrameType | None) -> None:
             raise KeyboardInterrupt
         return  # schedulers repeat themselves
     _Request.number = number
-    if not _Request.deferred:
+    if _Request.deferred is None:
         raise Stopped(number)
     with contextlib.suppress(OSError):  # not by `print`, which the signal may have come in the middle of
-        os.write(2, b"\nfinishing the step and saving (Ctrl-C stops at once) ...\n")
+        os.write(2, _Request.deferred.encode())
 
 
 def _in_vain(frame: FrameType | None) -> bool:
@@ -97,11 +97,26 @@ def on_signals() -> Iterator[None]:
 @contextlib.contextmanager
 def after_the_step() -> Iterator[None]:
     """Within it, a signal only leaves a request, for `requested`."""
-    before, _Request.deferred = _Request.deferred, True
+    before, _Request.deferred = _Request.deferred, "\nfinishing the step and saving (Ctrl-C stops at once) ...\n"
     try:
         yield
     finally:
         _Request.deferred = before
+
+
+@contextlib.contextmanager
+def not_within() -> Iterator[None]:
+    """Within it, which is to be short, a signal waits in silence; it raises `Stopped` at the end.
+
+    Raises:
+      Stopped: Where a signal has come.
+    """
+    before, _Request.deferred = _Request.deferred, ""
+    try:
+        yield
+    finally:
+        _Request.deferred = before
+    check()
 
 
 @contextlib.contextmanager
@@ -111,7 +126,7 @@ def at_once() -> Iterator[None]:
     Raises:
       Stopped: Where a signal has come.
     """
-    before, _Request.deferred = _Request.deferred, False
+    before, _Request.deferred = _Request.deferred, None
     try:
         check()
         yield

@@ -96,13 +96,15 @@ def run_all(
                 for slot in [slot for slot in range(jobs) if slot not in children][: len(ready)]:
                     task = ready.pop(0)
                     waiting.remove(task)
-                    child = _start(task, slot=slot, jobs=jobs, gpus=gpus)
+                    with stopping.not_within():  # a child that is not in the list would not be stopped
+                        child = _start(task, slot=slot, jobs=jobs, gpus=gpus)
+                        if child is not None:
+                            children[slot] = child
                     if child is None:
                         say(f"failed   {task.name}: another process is at it")
                         failed.append(task)
                         ended += 1
                     else:
-                        children[slot] = child
                         say(f"start    {task.name} ({total - len(waiting)} of {total})")
                 time.sleep(_POLL)
                 for slot in [slot for slot, child in children.items() if child.process.poll() is not None]:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from stata_jax import sweep_runs
+from stata_jax import stopping, sweep_runs
 from stata_jax.sweep_runs import Task, run_all, shares
 
 CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
@@ -176,6 +176,21 @@ def test_stopping_the_sweep_stops_its_children(tmp_path, stop):
     assert out.decode() == "start    a (1 of 1)\n"
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_child_that_starts_as_the_sweep_is_stopped_is_stopped_too(tmp_path, monkeypatch, stop):
+    started, popen = [], subprocess.Popen
+
+    def start(*arguments, **options):
+        started.append(popen(*arguments, **options))
+        signal.raise_signal(stop)
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with pytest.raises(stopping.Stopped) as caught:
+        run_all([task(tmp_path, name, "time.sleep(60)") for name in "ab"], jobs=2, say=lambda line: None)
+    assert caught.value.number == stop and [process.poll() for process in started] == [-signal.SIGTERM]
 
 
 def test_time_left_is_by_kind_and_shared_by_the_jobs(tmp_path):
