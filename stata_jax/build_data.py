@@ -163,6 +163,10 @@ def checked_source(config: ConfigDict, given: Source) -> Source:
     if given.steps_per_epoch < 1 or given.test_steps < 1:
         raise ConfigError("the source has no whole batch to train on, or none to test on: lower train.batch_size")
     for part, batch in (("train", given.train_batch(0, 0)), ("eval", given.test_batch(0))):
+        needed = ("image", "label") if part == "train" else ("image", "label", "mask")
+        if missing := [name for name in needed if name not in batch]:
+            method = "train_batch" if part == "train" else "test_batch"
+            raise ConfigError(f"what {method} of the source returns lacks {', '.join(missing)}")
         size = len(batch["label"])
         if size != config[part].batch_size:
             raise ConfigError(f"{part}.batch_size is {config[part].batch_size}, but the source has batches of {size}")

@@ -32,6 +32,18 @@ def test_a_source_that_does_not_fit_is_named(tmp_path):
     class Flat(TinySource):
         image_shape = (16, 16, 3)
 
+    class Unlabelled(TinySource):
+        def train_batch(self, epoch, step):
+            return {"images": super().train_batch(epoch, step)["image"]}
+
+    class Unmasked(TinySource):
+        def test_batch(self, step):
+            return {name: part for name, part in super().test_batch(step).items() if name != "mask"}
+
+    with pytest.raises(config.ConfigError, match=r"what train_batch of the source returns lacks image, label$"):
+        train.train(settings(), tmp_path, source=Unlabelled())
+    with pytest.raises(config.ConfigError, match=r"what test_batch of the source returns lacks mask$"):
+        train.train(settings(), tmp_path, source=Unmasked())
     with pytest.raises(config.ConfigError, match=r"the source lacks image_shape, .*train_batch"):
         train.train(settings(), tmp_path, source=Half())
     with pytest.raises(config.ConfigError, match=r"data\.channels is 1, but none has 3"):
