@@ -87,7 +87,7 @@ class MetricsWriter:
         line is handed to the operating system before this returns, so it outlives the process.
 
         Args:
-          step: Optimiser steps done so far.
+          step: Training steps done so far, those among them whose update was left out.
           values: Names to scalars or to further mappings, whose keys are joined with "/"; a list is the mapping of a
             value for each timestep, `t0`, `t1` and so on.
 

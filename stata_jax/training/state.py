@@ -17,7 +17,7 @@ class TrainState:
     """State of a run. All random numbers follow from the seed and `step`, so no key is kept.
 
     Attributes:
-      step: Number of updates done, int32.
+      step: Number of steps done, int32, those among them whose update was left out.
       params: Trained parameters.
       batch_stats: Running statistics of the batch normalisations.
       opt_state: State of the optimiser.
