@@ -29,9 +29,11 @@ def alike(*trees: Any) -> Any:
 
 def varying(tree: Any, axes: Iterable[str]) -> Any:
     """Arrays as they are, which JAX takes to differ over these device axes, where it keeps account."""
+    # An axis of `jax.vmap` has a name too, but no account is kept of it, and a cast over it is refused.
+    wanted = set(axes) & set(jax.sharding.get_abstract_mesh().manual_axes)
 
     def cast(x: jax.Array) -> jax.Array:
-        missing = tuple(sorted(set(axes) - jax.typeof(x).manual_axis_type.varying))
+        missing = tuple(sorted(wanted - jax.typeof(x).manual_axis_type.varying))
         return jax.lax.pcast(x, missing, to="varying") if missing else x
 
     return jax.tree.map(cast, tree)
