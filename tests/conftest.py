@@ -4,6 +4,7 @@ import gc
 import importlib.metadata
 import os
 import pathlib
+import signal
 import tempfile
 
 import hypothesis
@@ -30,7 +31,12 @@ hypothesis.settings.load_profile("stata_jax")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keeps compiled programs between tests, processes and runs; `pytest --cache-clear` empties the folder."""
+    """Keeps compiled programs between tests, processes and runs; `pytest --cache-clear` empties the folder.
+
+    Tests send Ctrl-C, which is heeded here even where the command that runs them ignores it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background commands inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     cache = getattr(config, "cache", None)  # absent with -p no:cacheprovider
     folder = pathlib.Path(tempfile.gettempdir()) / "stata_jax_compiled" if cache is None else cache.mkdir("jax")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)

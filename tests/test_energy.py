@@ -147,7 +147,7 @@ def test_a_silent_network_has_no_share():
         ([], "--workdir is missing"),
         (["--workdir=/nowhere"], "/nowhere holds no run"),
         (["--workdir={}", "--step=9"], "no checkpoint of step 9"),
-        (["--workdir={}", "--config.model.dim=32"], "does not fit this config"),
+        (["--workdir={}", "--config.model.dim=32"], "has model.dim=16, this config 32"),
         (["--workdir={}", "--config.model.dmi=32"], "model.dim"),
     ],
 )

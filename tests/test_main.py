@@ -14,7 +14,7 @@ from stata_jax import cli, config, main
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 COMMON = ROOT / "configs" / "common.py"
 DENSE = """
-from configs import common
+from stata_jax.configs import common
 
 def get_config(variant):
     config = common.get_config()

@@ -232,7 +232,7 @@ def test_a_run_is_evaluated_on_the_test_crop(tmp_path):
     # Small variances, so that neurons fire.
     stats = jax.tree.map_with_path(lambda path, x: x * (0.01 if path[-1].key == "var" else 1.0), state.batch_stats)
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints")
-    checkpoints.save(dataclasses.replace(state, batch_stats=stats), {}, accuracy=None)
+    checkpoints.save(dataclasses.replace(state, batch_stats=stats), {}, best=None)
     checkpoints.close()
     write_json(tmp_path / "run" / "config.json", settings.to_dict())
 

@@ -8,9 +8,9 @@ import numpy as np
 import optax
 import pytest
 
-from configs import cifar100, digits
 from stata_jax import build
 from stata_jax.config import apply_overrides
+from stata_jax.configs import cifar100, digits
 from stata_jax.models.registry import FAMILIES
 from stata_jax.sparsity.maps import Aligned
 from stata_jax.training.balance import say_weight, weigh_alignment
