@@ -3,7 +3,7 @@
     python -m stata_jax.main --config=configs/digits.py
     python -m stata_jax.main --config=configs/digits.py:random
 
-README.md has the time it takes and the accuracies of the variants, which `configs/variants.py` explains.
+docs/results.md has the accuracies of the variants, which `configs/variants.py` explains.
 """
 
 from ml_collections import ConfigDict
