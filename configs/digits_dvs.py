@@ -2,8 +2,8 @@
 
     python -m stata_jax.main --config=configs/digits_dvs.py
 
-T = 16 frames of equal event count, keep rate 0.2. The recordings are made once, in `data.data_dir`. The argument is as in
-`configs/digits.py`.
+T = 16 frames of equal event count, keep rate 0.2. The recordings are made once, in `data.data_dir`.
+The argument is as in `configs/digits.py`.
 """
 
 from ml_collections import ConfigDict
