@@ -12,9 +12,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from stata_jax import cli, config, peer_programs
-from stata_jax.analysis.bench_table import as_markdown, compared
-from stata_jax.programs import prepare
+from stata_jax import cli, config
+from stata_jax.tools import peer_programs
+from stata_jax.tools.bench_table import as_markdown, compared
+from stata_jax.tools.programs import prepare
 
 ConfigError = config.ConfigError
 MODES = ("train", "infer")
@@ -97,8 +98,8 @@ def measure(
     import jax
 
     from stata_jax import build
-    from stata_jax.analysis.profiling import device_peak_bytes, time_alternately
-    from stata_jax.training import parallel
+    from stata_jax.tools.profiling import device_peak_bytes, time_alternately
+    from stata_jax.train import parallel
 
     given: dict[str, Any] = {"batch_size": batch_size, "overrides": overrides or {}}
     configs = {rate: settings_for(name, keep_rate=rate, **given) for rate in keep_rates}

@@ -19,18 +19,18 @@ from stata_jax.build_data import (
     sized,
     source,
 )
-from stata_jax.config_check import ConfigError
+from stata_jax.errors import ConfigError
+from stata_jax.kernels import compilation
+from stata_jax.kernels.cores import check_split
 from stata_jax.models.registry import FAMILIES
 from stata_jax.models.transformer import SpikingTransformer
-from stata_jax.sparsity.coverage import coverage_sums
-from stata_jax.sparsity.maps import Aligned
-from stata_jax.sparsity.placement import align_positions, prune_positions
-from stata_jax.training import compilation
-from stata_jax.training import optimizer as optimizers
-from stata_jax.training.cores import check_split
-from stata_jax.training.losses import stata_loss
-from stata_jax.training.parallel import AXIS
-from stata_jax.training.step import Objective, eval_step, train_step
+from stata_jax.pruning.coverage import coverage_sums
+from stata_jax.pruning.maps import Aligned
+from stata_jax.pruning.placement import align_positions, prune_positions
+from stata_jax.train import optimizer as optimizers
+from stata_jax.train.losses import stata_loss
+from stata_jax.train.parallel import AXIS
+from stata_jax.train.step import Objective, eval_step, train_step
 
 __all__ = ["augment_options", "checked_source", "image_shape", "model_input", "sized", "source"]  # of build_data
 

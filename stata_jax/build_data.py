@@ -6,14 +6,14 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from stata_jax.config_check import ConfigError
-from stata_jax.config_rules import RECORDINGS
-from stata_jax.data import pipeline
+from stata_jax.config.rules import RECORDINGS
+from stata_jax.data.augment import pipeline
 from stata_jax.data.frame_size import BORDER, is_possible, resize
 from stata_jax.data.picture_source import PictureOptions
 from stata_jax.data.protocol import Source
-from stata_jax.training.state import time_major
-from stata_jax.training.step import Augment, Prepare
+from stata_jax.errors import ConfigError
+from stata_jax.train.state import time_major
+from stata_jax.train.step import Augment, Prepare
 
 
 def source(config: ConfigDict) -> Source:

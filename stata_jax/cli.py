@@ -10,11 +10,11 @@ from typing import Any, NoReturn
 from ml_collections import ConfigDict
 
 from stata_jax import config
-from stata_jax.config_check import ConfigError
 from stata_jax.configs import FOLDER
 from stata_jax.data.protocol import DataError
+from stata_jax.errors import ConfigError
+from stata_jax.kernels.memory import keep_memory
 from stata_jax.stopping import EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_STOPPED, DivergedError, Stopped
-from stata_jax.training.memory import keep_memory
 
 EXIT_ERROR = 2  # a mistake of the user's
 
@@ -130,7 +130,7 @@ def show(name: str, result: Mapping[str, Any], markdown: str, *, folder: str | o
     """
     print(markdown)
     if folder is not None:
-        from stata_jax.training.metrics import write_report
+        from stata_jax.train.metrics import write_report
 
         write_report(folder, name, result, markdown)
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from stata_jax import cli
-from stata_jax.config_check import ConfigError
+from stata_jax.errors import ConfigError
 from stata_jax.paths import expand
 
 _IMAGES = 32
@@ -38,9 +38,9 @@ def draw(settings: ConfigDict, output: str | os.PathLike[str], *, epoch: int = 0
     import numpy as np
 
     from stata_jax import build
-    from stata_jax.analysis.sheets import contact_sheet
-    from stata_jax.data.pipeline import augment
+    from stata_jax.data.augment.pipeline import augment
     from stata_jax.streams import Stream, stream_key
+    from stata_jax.tools.sheets import contact_sheet
 
     source = build.source(settings)
     options = build.augment_options(settings, steps_per_epoch=source.steps_per_epoch)

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from stata_jax import cli, config, reuse
+from stata_jax import cli, config
 from stata_jax.paths import expand
+from stata_jax.train import reuse
 
 ConfigError = config.ConfigError
 
@@ -50,9 +51,9 @@ def import_checkpoint(
     from stata_jax.models.authors import HEAD, STYLES, import_state
     from stata_jax.models.infer import settings_of
     from stata_jax.models.state_files import StateFileError, read_state
-    from stata_jax.training.checkpoint import Checkpoints
-    from stata_jax.training.metrics import write_json
-    from stata_jax.training.state import TrainState
+    from stata_jax.train.checkpoint import Checkpoints
+    from stata_jax.train.metrics import write_json
+    from stata_jax.train.state import TrainState
 
     source, folder = expand(source), expand(folder)
     if family not in STYLES:

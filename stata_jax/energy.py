@@ -9,11 +9,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stata_jax import cli, config, reuse
+from stata_jax import cli, config
 from stata_jax.paths import expand
+from stata_jax.train import reuse
 
 if TYPE_CHECKING:
-    from stata_jax.analysis.energy import Layer
+    from stata_jax.tools.energy import Layer
 
 # Other ways to count than the published one, see `layer_operations`; the first is for static images alone.
 _ALTERNATIVES = {
@@ -46,12 +47,12 @@ def measure(
     import jax.numpy as jnp
 
     from stata_jax import build
-    from stata_jax.analysis.energy import layer_operations, model_sizes
-    from stata_jax.analysis.rates import mean_rates
     from stata_jax.evaluate import check_fit
+    from stata_jax.kernels import compilation
     from stata_jax.streams import Stream, stream_key
-    from stata_jax.training import compilation
-    from stata_jax.training.state import time_major
+    from stata_jax.tools.energy import layer_operations, model_sizes
+    from stata_jax.tools.rates import mean_rates
+    from stata_jax.train.state import time_major
 
     compilation.prepare(cpu_threads=settings.train.cpu_threads)  # it works on one device, whatever the config says
     source, model = build.source(settings), build.model(settings)
@@ -86,7 +87,7 @@ def measure(
 
 def _summary(layers: "Sequence[Layer]") -> dict[str, Any]:
     """Layers and totals as JSON values."""
-    from stata_jax.analysis.energy import totals
+    from stata_jax.tools.energy import totals
 
     rows = []
     for layer in layers:

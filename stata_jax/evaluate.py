@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from stata_jax import cli, config, reuse
+from stata_jax import cli, config
 from stata_jax.data.protocol import Source
 from stata_jax.paths import expand
+from stata_jax.train import reuse
 
 
 def evaluate(
@@ -32,7 +33,7 @@ def evaluate(
 
     Returns:
       `top1` and `top5`, shares from 0 to 1, `loss`, `images`, the `step` of the checkpoint, and where it is known how
-      well the kept tokens cover the digit, see `stata_jax.training.evaluation.evaluate`.
+      well the kept tokens cover the digit, see `stata_jax.train.evaluation.evaluate`.
 
     Raises:
       ConfigError: If the folder holds no such checkpoint, or the overrides do not fit it.
@@ -43,11 +44,11 @@ def evaluate(
     import jax.numpy as jnp
 
     from stata_jax import build
+    from stata_jax.kernels.compilation import compile_when_called
     from stata_jax.streams import Stream, stream_key
-    from stata_jax.training import parallel
-    from stata_jax.training.compilation import compile_when_called
-    from stata_jax.training.evaluation import evaluate as count_hits
-    from stata_jax.training.state import time_major
+    from stata_jax.train import parallel
+    from stata_jax.train.evaluation import evaluate as count_hits
+    from stata_jax.train.state import time_major
 
     build.processor(settings)
     build.check_devices(settings, parts=("eval",))
@@ -113,7 +114,7 @@ def _evaluate(argv: Sequence[str]) -> None:
             f"({100 * result['coverage_chance']:.0f} % of all do), {kept:.0f} % of the digit's are kept"
         )
     if flags.output is not None:
-        from stata_jax.training.metrics import write_json
+        from stata_jax.train.metrics import write_json
 
         write_json(expand(flags.output) / "evaluate.json", result)
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from stata_jax import cli
-from stata_jax.config_check import ConfigError
+from stata_jax.errors import ConfigError
 from stata_jax.paths import expand
 
 

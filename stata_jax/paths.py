@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-from stata_jax.config_check import ConfigError
+from stata_jax.errors import ConfigError
 
 
 def expand(path: str | os.PathLike[str]) -> pathlib.Path:

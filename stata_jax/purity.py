@@ -36,7 +36,7 @@ def measure(settings: ConfigDict, images: Any) -> list[Any]:
     import jax
 
     from stata_jax import build
-    from stata_jax.analysis.purity import matrix_products
+    from stata_jax.tools.purity import matrix_products
 
     model = build.model(settings)
     variables = jax.jit(model.init)(jax.random.key(settings.seed), images)

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from stata_jax import benchmark, cli, config, programs
-from stata_jax.analysis.roofline import WAITS, Row, as_markdown, as_rows, required, row_of
-from stata_jax.config_check import refuse_other
+from stata_jax import benchmark, cli, config
+from stata_jax.config.relations import refuse_other
+from stata_jax.tools import programs
+from stata_jax.tools.roofline import WAITS, Row, as_markdown, as_rows, required, row_of
 
 ConfigError = config.ConfigError
 _COUNTED = "work is counted for"
@@ -27,7 +28,7 @@ def machine() -> tuple[float, float]:
     import jax
     import jax.numpy as jnp
 
-    from stata_jax.analysis.profiling import time_alternately
+    from stata_jax.tools.profiling import time_alternately
 
     devices = jax.local_device_count()
 
@@ -64,10 +65,10 @@ def measure(
     import jax
 
     from stata_jax import build
-    from stata_jax.analysis.energy import model_sizes
-    from stata_jax.analysis.profiling import time_alternately
-    from stata_jax.analysis.step_profile import WAIT, scopes, seconds_by_operation
-    from stata_jax.training import parallel
+    from stata_jax.tools.energy import model_sizes
+    from stata_jax.tools.profiling import time_alternately
+    from stata_jax.tools.step_profile import WAIT, scopes, seconds_by_operation
+    from stata_jax.train import parallel
 
     build.processor(settings)
     if jax.default_backend() != "cpu":

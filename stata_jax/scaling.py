@@ -16,7 +16,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from stata_jax import benchmark, cli, config
-from stata_jax.analysis import growth
+from stata_jax.tools import growth
 
 ConfigError = config.ConfigError
 KEYS = {"timesteps": "model.timesteps", "tokens": "data.image_size", "batch_size": "train.batch_size"}
@@ -96,8 +96,8 @@ def measure(
     import jax
 
     from stata_jax import build
-    from stata_jax.training import parallel
-    from stata_jax.training.progress import format_time
+    from stata_jax.train import parallel
+    from stata_jax.train.progress import format_time
 
     base = configs[values[0]][keep_rates[0]]
     build.processor(base)
@@ -144,8 +144,8 @@ def _compare(
     Returns:
       The benchmark's rows, and the seconds that preparing and timing took.
     """
-    from stata_jax.analysis.bench_table import compared
-    from stata_jax.analysis.profiling import time_alternately
+    from stata_jax.tools.bench_table import compared
+    from stata_jax.tools.profiling import time_alternately
 
     begin = time.perf_counter()
     calls: dict[str, Callable[[], Any]] = {}
@@ -204,7 +204,7 @@ def _scaling(argv: Sequence[str]) -> None:
     )
     cli.show("scaling", result, growth.as_markdown(result), folder=folder)
     if folder is not None:
-        from stata_jax.analysis.growth_plot import draw_growth
+        from stata_jax.tools.growth_plot import draw_growth
 
         draw_growth(folder / "scaling.png", result)
 

@@ -16,10 +16,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from stata_jax import cli, config, reuse, sweep_grids, sweep_report
+from stata_jax import cli, config
 from stata_jax.paths import expand
-from stata_jax.sweep_grids import Grid
-from stata_jax.sweep_runs import Task, run_all
+from stata_jax.tools import sweep_grids, sweep_report
+from stata_jax.tools.sweep_grids import Grid
+from stata_jax.tools.sweep_runs import Task, run_all
+from stata_jax.train import reuse
 
 ConfigError = config.ConfigError
 _ENERGY_EXAMPLES = 500  # test images of which firing rates are measured
@@ -141,8 +143,8 @@ def _describe(task: Task) -> str:
 
 def _time(grid: Grid, base: ConfigDict, workdir: pathlib.Path) -> None:
     """Times the trained cells, unless costs.json has them already."""
-    from stata_jax import sweep_costs
-    from stata_jax.training.metrics import write_json
+    from stata_jax.tools import sweep_costs
+    from stata_jax.train.metrics import write_json
 
     path = workdir / "costs.json"
     costs = json.loads(path.read_text()) if path.exists() else {}

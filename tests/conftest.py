@@ -60,7 +60,7 @@ def event_files():
 @pytest.fixture
 def accelerator(monkeypatch):
     """Has the CPU compute the form that is for accelerators."""
-    from stata_jax.spiking import hardware
+    from stata_jax.kernels import hardware
 
     monkeypatch.setattr(hardware, "platform", lambda: "gpu")
 

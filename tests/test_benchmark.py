@@ -5,15 +5,16 @@ import os
 
 import pytest
 
-from stata_jax import benchmark, config, peer_programs
-from stata_jax.analysis.profiling import Timing
+from stata_jax import benchmark, config
+from stata_jax.tools import peer_programs
+from stata_jax.tools.profiling import Timing
 
 SMALL = ["--config.model.dim=16", "--config.model.heads=2", "--config.data.image_size=16"]
 
 
 def test_ratios_of_the_table(monkeypatch, tmp_path, capsys):
     """With calls that are not run, so that every number is known."""
-    from stata_jax.analysis import profiling
+    from stata_jax.tools import profiling
 
     asked, times = [], []
 

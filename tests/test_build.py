@@ -12,8 +12,8 @@ from picture_folders import split, write
 
 from stata_jax import build, config
 from stata_jax.configs import common, digits, variants
-from stata_jax.sparsity.maps import Aligned
-from stata_jax.sparsity.placement import align_positions
+from stata_jax.pruning.maps import Aligned
+from stata_jax.pruning.placement import align_positions
 
 
 def test_placement_is_the_papers_unless_given():

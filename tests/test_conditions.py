@@ -6,9 +6,12 @@ import pytest
 from small_runs import untimed
 from tiny_source import TinySource, settings
 
-from stata_jax import conditions, config, config_changes, reuse, train
-from stata_jax.config_rules import RULES
-from stata_jax.training.metrics import write_json
+from stata_jax import config
+from stata_jax.config import changes
+from stata_jax.config.rules import RULES
+from stata_jax.train import conditions, reuse
+from stata_jax.train import loop as train
+from stata_jax.train.metrics import write_json
 
 # Another value for each key that is no part of the result, and for each that changes only the rest of a run.
 FREE = {
@@ -70,9 +73,9 @@ def test_a_run_goes_on_with_what_may_change(tmp_path):
 
 
 def test_every_key_of_the_config_is_in_one_list():
-    keys = [*config_changes.FREE, *config_changes.SAID, *config_changes.FIXED, *config_changes.NETWORK]
+    keys = [*changes.FREE, *changes.SAID, *changes.FIXED, *changes.NETWORK]
     assert sorted(keys) == sorted(RULES)
-    assert set(FREE) == set(config_changes.FREE) and set(SAID) == set(config_changes.SAID)
+    assert set(FREE) == set(changes.FREE) and set(SAID) == set(changes.SAID)
 
 
 def test_how_a_batch_is_normalised_is_fixed(tmp_path):

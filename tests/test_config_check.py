@@ -6,7 +6,8 @@ import pathlib
 import pytest
 from ml_collections import ConfigDict
 
-from stata_jax import config, config_check
+from stata_jax import config
+from stata_jax.config import relations
 
 COMMON = pathlib.Path(__file__).resolve().parents[1] / "configs" / "common.py"
 
@@ -30,7 +31,7 @@ def leaf_keys(tree: ConfigDict, prefix: str = "") -> set[str]:
 
 def test_every_key_has_a_rule(base):
     config.check(base)
-    assert config_check.RULES.keys() == leaf_keys(base)
+    assert relations.RULES.keys() == leaf_keys(base)
 
 
 @pytest.mark.parametrize(
@@ -188,8 +189,8 @@ STRINGS = ("init_from", "data.data_dir", "data.manual_dir")
 
 
 def test_every_key_but_the_switches_is_tried(base):
-    free = {key for key in config_check.RULES if isinstance(base[key], bool)} | set(STRINGS)  # any string will do
-    assert {key for key, _, _ in IMPOSSIBLE} == config_check.RULES.keys() - free
+    free = {key for key in relations.RULES if isinstance(base[key], bool)} | set(STRINGS)  # any string will do
+    assert {key for key, _, _ in IMPOSSIBLE} == relations.RULES.keys() - free
 
 
 @pytest.mark.parametrize(("key", "value", "possible"), IMPOSSIBLE)

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from stata_jax import config, config_files, main
+from stata_jax import config, main
+from stata_jax.config import files
 from stata_jax.configs import FOLDER
 
 MINE = """
@@ -91,7 +92,7 @@ def test_a_variant_after_a_drive_letter(here, path):
 
 def test_other_colons(here):
     (here / "a:b.py").write_text(MINE)
-    assert config_files.locate("a:b.py:x:y") == (pathlib.Path("a:b.py"), "x:y")  # the longest file that is there
+    assert files.locate("a:b.py:x:y") == (pathlib.Path("a:b.py"), "x:y")  # the longest file that is there
     assert config.load("a:b.py:x:y").name == "mine_x:y"
     assert config.load("digits:").name == "digits"
     assert "the config file no:such/file.py cannot be read" in error_of("no:such/file.py")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from stata_jax import build, contact_sheet
-from stata_jax.analysis import sheets
-from stata_jax.data.pipeline import AugmentOptions
+from stata_jax.data.augment.pipeline import AugmentOptions
+from stata_jax.tools import sheets
 
 CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
 FLAGS = [f"--config={CONFIG}", "--config.train.batch_size=4"]

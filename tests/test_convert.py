@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from stata_jax import config, convert, evaluate, reuse
+from stata_jax import config, convert, evaluate
 from stata_jax.models.authors import STYLES, export_state, import_state
 from stata_jax.models.registry import FAMILIES
-from stata_jax.training.state import TrainState
+from stata_jax.train import reuse
+from stata_jax.train.state import TrainState
 
 SIZE = {"dim": 16, "depth": 2, "heads": 2, "num_classes": 10, "timesteps": 2}
 

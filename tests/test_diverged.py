@@ -10,7 +10,9 @@ import pytest
 from small_runs import run, untimed
 from tiny_source import TinySource, settings
 
-from stata_jax import reuse, stopping, train
+from stata_jax import stopping
+from stata_jax.train import loop as train
+from stata_jax.train import reuse
 
 
 def all_finite(workdir):

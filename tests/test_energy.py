@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from stata_jax import build, config, energy
-from stata_jax.analysis.energy import energy_mj, layer_operations, model_sizes
-from stata_jax.analysis.rates import mean_rates
-from stata_jax.training.checkpoint import Checkpoints
-from stata_jax.training.metrics import write_json
-from stata_jax.training.state import create_state
+from stata_jax.tools.energy import energy_mj, layer_operations, model_sizes
+from stata_jax.tools.rates import mean_rates
+from stata_jax.train.checkpoint import Checkpoints
+from stata_jax.train.metrics import write_json
+from stata_jax.train.state import create_state
 
 CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
 SMALL = {

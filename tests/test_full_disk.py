@@ -10,7 +10,7 @@ import jax
 import pytest
 from small_runs import CONFIG, FLAGS, assert_same_state, final_state, run, untimed
 
-from stata_jax.training.disk import full_disk, quiet_when_full
+from stata_jax.train.disk import full_disk, quiet_when_full
 
 # Files that grow beyond a limit are what a process without rights can have of a full disk.
 LIMITED = """

@@ -7,7 +7,8 @@ import sys
 import pytest
 from small_runs import CONFIG, FLAGS
 
-from stata_jax import config, convert, energy, evaluate, loader_speed, paths, reuse
+from stata_jax import config, convert, energy, evaluate, loader_speed, paths
+from stata_jax.train import reuse
 
 # A user without an entry in the password file, as in many containers.
 HOMELESS = """

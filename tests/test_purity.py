@@ -5,8 +5,8 @@ import pathlib
 import jax
 
 from stata_jax import purity
-from stata_jax.analysis.purity import Product
-from stata_jax.spiking import hardware
+from stata_jax.kernels import hardware
+from stata_jax.tools.purity import Product
 
 CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
 

@@ -5,7 +5,8 @@ import json
 import pytest
 from tiny_source import TinySource, settings
 
-from stata_jax import config, evaluate, train
+from stata_jax import config, evaluate
+from stata_jax.train import loop as train
 
 
 def test_a_source_from_python_is_trained_on_and_resumed(tmp_path, monkeypatch, capsys):

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stata_jax import build, config, convert, evaluate, reuse
+from stata_jax import build, config, convert, evaluate
 from stata_jax.configs import FOLDER
-from stata_jax.training.checkpoint import Checkpoints
-from stata_jax.training.metrics import write_json
-from stata_jax.training.state import create_state
+from stata_jax.train import reuse
+from stata_jax.train.checkpoint import Checkpoints
+from stata_jax.train.metrics import write_json
+from stata_jax.train.state import create_state
 
 
 def network(timesteps, dim, depth, pooling, size, channels):

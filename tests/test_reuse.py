@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax import build, config, main, reuse
-from stata_jax.training.checkpoint import Checkpoints
-from stata_jax.training.metrics import write_json
-from stata_jax.training.state import create_state
+from stata_jax import build, config, main
+from stata_jax.train import reuse
+from stata_jax.train.checkpoint import Checkpoints
+from stata_jax.train.metrics import write_json
+from stata_jax.train.state import create_state
 
 CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
 SMALL = {

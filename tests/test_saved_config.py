@@ -2,8 +2,9 @@
 
 import pytest
 
-from stata_jax import config, reuse
-from stata_jax.training.metrics import write_json
+from stata_jax import config
+from stata_jax.train import reuse
+from stata_jax.train.metrics import write_json
 
 FORMER = [("cifar10_dvs", "data.split", "number"), ("digits", "align.intra_tokens", "slots")]
 

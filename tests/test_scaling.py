@@ -7,8 +7,8 @@ import jax
 import pytest
 
 from stata_jax import benchmark, scaling
-from stata_jax.analysis import profiling
-from stata_jax.analysis.profiling import Timing
+from stata_jax.tools import profiling
+from stata_jax.tools.profiling import Timing
 
 TINY = ["--config.model.dim=16", "--config.model.depth=1", "--config.model.heads=2"]
 MODEL = "--model=spikingformer_4_384"

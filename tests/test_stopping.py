@@ -12,7 +12,9 @@ import pytest
 from small_runs import CONFIG, FLAGS, assert_same_state, final_state, run, untimed
 from tiny_source import TinySource, settings
 
-from stata_jax import reuse, stopping, train
+from stata_jax import stopping
+from stata_jax.train import loop as train
+from stata_jax.train import reuse
 
 # `python -m stata_jax.main`, which heeds Ctrl-C where a shell has had us ignore it.
 MAIN = """

@@ -5,10 +5,11 @@ import itertools
 import jax
 import numpy as np
 
-from stata_jax import build, train
+from stata_jax import build
 from stata_jax.config import apply_overrides
 from stata_jax.configs import digits
 from stata_jax.streams import Stream, stream_key
+from stata_jax.train import loop as train
 
 
 def descendants(key, count=12):

@@ -7,10 +7,10 @@ import shlex
 
 import pytest
 
-from stata_jax import benchmark, config, evaluate, sweep, sweep_grids
-from stata_jax.analysis import coverage_plot, profiling
-from stata_jax.analysis.profiling import Timing
-from stata_jax.training.metrics import MetricsWriter, write_json
+from stata_jax import benchmark, config, evaluate, sweep
+from stata_jax.tools import coverage_plot, profiling, sweep_grids
+from stata_jax.tools.profiling import Timing
+from stata_jax.train.metrics import MetricsWriter, write_json
 
 DIGITS = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
 TINY = {

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stata_jax import config, sweep_grids
+from stata_jax import config
+from stata_jax.tools import sweep_grids
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 DATA = runpy.run_path(str(CONFIGS / "grids.py"))

@@ -9,8 +9,9 @@ import time
 
 import pytest
 
-from stata_jax import stopping, sweep_runs
-from stata_jax.sweep_runs import Task, run_all, shares
+from stata_jax import stopping
+from stata_jax.tools import sweep_runs
+from stata_jax.tools.sweep_runs import Task, run_all, shares
 
 CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
 
@@ -147,7 +148,8 @@ SWEEP = """
 import pathlib, signal, sys
 sys.path.insert(0, {root!r})
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background commands ignore it
-from stata_jax import cli, sweep_runs
+from stata_jax import cli
+from stata_jax.tools import sweep_runs
 folder = pathlib.Path({folder!r})
 code = "import os, time; open('pid', 'w').write(str(os.getpid())); os.rename('pid', 'started'); time.sleep(60)"
 task = sweep_runs.Task("a", "train", ["-c", code], folder / "log.txt", folder / "result")

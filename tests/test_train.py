@@ -15,8 +15,11 @@ import pytest
 from PIL import Image
 from small_runs import CONFIG, FLAGS, assert_same_state, final_state, run, untimed
 
-from stata_jax import evaluate, reuse, sweep_grids, train
-from stata_jax.analysis.coverage_plot import read_coverage
+from stata_jax import evaluate
+from stata_jax.tools import sweep_grids
+from stata_jax.tools.coverage_plot import read_coverage
+from stata_jax.train import loop as train
+from stata_jax.train import reuse
 
 
 @pytest.fixture(scope="module")

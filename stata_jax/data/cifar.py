@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from stata_jax.data import cifar_files
 from stata_jax.data.arrays import ArraySource
 from stata_jax.data.batches import spread
 from stata_jax.data.protocol import DataError
-from stata_jax.data.tfds_store import find, folders, open_split
+from stata_jax.data.readers import cifar_files
+from stata_jax.data.readers.tfds_store import find, folders, open_split
 
 
 def open_cifar(

@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 import jax
 import numpy as np
 
-from stata_jax.data import aedat2
-from stata_jax.data.archives import read_files
 from stata_jax.data.digits import NUM_CLASSES, DigitBank, load_banks
 from stata_jax.data.events import runs_by_count, runs_by_duration, to_frames
+from stata_jax.data.readers import aedat2
+from stata_jax.data.readers.archives import read_files
 from stata_jax.data.recordings import MemoryStore, RecordingSource, make_source
 from stata_jax.data.sensor import offset_at, record_all
 from stata_jax.data.source import SceneOptions, draw_images

@@ -3,9 +3,10 @@
 from functools import partial
 from pathlib import Path
 
-from stata_jax.data import picture_files, pictures
+from stata_jax.data import pictures
 from stata_jax.data.picture_source import PictureOptions, PictureSource, Split, make_source
 from stata_jax.data.protocol import DataError
+from stata_jax.data.readers import picture_files
 from stata_jax.paths import expand
 
 _TESTED_ON = ("val", "test")  # the first that is there

@@ -1,7 +1,7 @@
 """ImageNet as a source of batches."""
 
 from stata_jax.data.picture_source import PictureOptions, PictureSource, make_source
-from stata_jax.data.tfds_store import folders
+from stata_jax.data.readers.tfds_store import folders
 
 _CLASSES = 1000
 
@@ -21,7 +21,7 @@ def open_imagenet(options: PictureOptions, *, data_dir: str, manual_dir: str) ->
       DataError: If the data is missing, damaged or too small.
       ValueError: If a batch does not divide over the processes.
     """
-    from stata_jax.data.imagenet_forms import find_splits  # imports TFDS
+    from stata_jax.data.readers.imagenet_forms import find_splits  # imports TFDS
 
     train, test = find_splits(*folders(data_dir, manual_dir))
     return make_source(train, test, options, num_classes=_CLASSES)

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from stata_jax.data import jpeg
 from stata_jax.data.batches import Plan, spread
-from stata_jax.data.records import Damage, Records
+from stata_jax.data.readers import jpeg
+from stata_jax.data.readers.records import Damage, Records
 from stata_jax.data.stream import Stream, need_grain
 
 

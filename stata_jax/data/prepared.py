@@ -10,8 +10,8 @@ import numpy as np
 
 from stata_jax.data.events import FRAMES
 from stata_jax.data.protocol import DataError
+from stata_jax.data.readers.tfds_store import need_array_record
 from stata_jax.data.recordings import DiskStore, RecordingSource, Store, load, make_source
-from stata_jax.data.tfds_store import need_array_record
 from stata_jax.paths import expand
 
 _BUILDERS = {"cifar10_dvs": "Cifar10Dvs", "dvs128_gesture": "Dvs128Gesture", "nmnist": "Nmnist"}

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from stata_jax.kernels.residuals import later, read_beside
 from stata_jax.models.layers import Seen
-from stata_jax.sparsity.maps import Aligned, maps_within, matched_map
-from stata_jax.sparsity.select import surviving_tokens
-from stata_jax.spiking.bytes import later, read_beside
+from stata_jax.pruning.maps import Aligned, maps_within, matched_map
+from stata_jax.pruning.select import surviving_tokens
 
 
 def maps_to_align(

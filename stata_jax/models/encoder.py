@@ -8,10 +8,10 @@ import jax.numpy as jnp
 
 from stata_jax.models.aligned import maps_to_align
 from stata_jax.models.layers import Seen
-from stata_jax.sparsity.maps import Aligned, attention_map
-from stata_jax.sparsity.placement import kept_tokens
-from stata_jax.sparsity.scores import token_scores
-from stata_jax.sparsity.select import SLOTS, gather_tokens, stable_slots, top_tokens
+from stata_jax.pruning.maps import Aligned, attention_map
+from stata_jax.pruning.metrics import token_scores
+from stata_jax.pruning.placement import kept_tokens
+from stata_jax.pruning.select import SLOTS, gather_tokens, stable_slots, top_tokens
 
 
 class Block(Protocol):

@@ -10,11 +10,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from stata_jax.models.fire import normalize_and_fire, product_and_fire
+from stata_jax.kernels import hardware
+from stata_jax.kernels.fire import normalize_and_fire, product_and_fire
+from stata_jax.kernels.matmul import convolve, linear
 from stata_jax.models.initial import normal_002, torch_bias, torch_uniform
 from stata_jax.models.neuron import LIF, BatchNorm, Fired, Product, Weights
-from stata_jax.models.products import convolve, linear
-from stata_jax.spiking import hardware
 
 Seen = dict[str, Any]  # named intermediate values that a module returns beside its output
 # Products whose values are sums of at most so many terms are computed again in the backward pass if asked for; always.

@@ -8,11 +8,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from stata_jax.models.fire import Constants, repeat
-from stata_jax.models.normalize import apply_statistics, normalize
-from stata_jax.spiking.lif import Neuron, lif_and_rate
-from stata_jax.spiking.one_pass import split
-from stata_jax.spiking.plif import plif
+from stata_jax.kernels.bits import split
+from stata_jax.kernels.fire import Constants, repeat
+from stata_jax.kernels.lif import Neuron, lif_and_rate
+from stata_jax.kernels.norm import apply_statistics, normalize
+from stata_jax.kernels.plif import plif
 
 Weights = tuple[jax.Array, ...]  # kernel, and perhaps bias
 Product = Callable[[jax.Array, Weights], jax.Array]
@@ -20,7 +20,7 @@ Fired = tuple[jax.Array, jax.Array]  # spikes and their rate
 
 
 class LIF(nn.Module):
-    """The neuron of `stata_jax.spiking` as a layer; returns its spikes and its firing rate.
+    """The neuron of `stata_jax.ops` as a layer; returns its spikes and its firing rate.
 
     Attributes:
       tau: Membrane time constant in timesteps; where it is learned, its initial value, above 1.

@@ -7,7 +7,7 @@ from stata_jax.models.sdt import SpikeDrivenTransformer
 from stata_jax.models.spikformer import Spikformer
 from stata_jax.models.spikingformer import Spikingformer
 from stata_jax.models.transformer import SpikingTransformer
-from stata_jax.sparsity.placement import prune_positions
+from stata_jax.pruning.placement import prune_positions
 
 FAMILIES: dict[str, type[SpikingTransformer]] = {
     "spikformer": Spikformer,

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 
+from stata_jax.kernels.pool import max_filter
+from stata_jax.kernels.residuals import keeping_bytes
 from stata_jax.models.initial import torch_bias, torch_uniform
 from stata_jax.models.layers import Parts, Seen
-from stata_jax.models.pooling import max_filter
 from stata_jax.models.spikingformer import MLP
 from stata_jax.models.stem import PatchEmbedding
 from stata_jax.models.transformer import SpikingTransformer
-from stata_jax.spiking.bytes import keeping_bytes
 
 
 class Stem(PatchEmbedding):

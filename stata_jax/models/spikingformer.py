@@ -5,11 +5,11 @@ import functools
 import flax.linen as nn
 import jax
 
-from stata_jax.models.attention import spiking_attention
+from stata_jax.kernels.residuals import keeping_bytes
 from stata_jax.models.layers import Parts, Seen
 from stata_jax.models.stem import PatchEmbedding
 from stata_jax.models.transformer import SpikingTransformer
-from stata_jax.spiking.bytes import keeping_bytes
+from stata_jax.ops.attention import spiking_attention
 
 
 class Stem(PatchEmbedding):

@@ -5,9 +5,9 @@ import functools
 import flax.linen as nn
 import jax
 
-from stata_jax.models import spike_pool
+from stata_jax.kernels import bit_pool
+from stata_jax.kernels.pool import max_pool
 from stata_jax.models.layers import ConvNorm, Parts, fold_time
-from stata_jax.models.pooling import max_pool
 
 
 class PatchEmbedding(nn.Module):
@@ -46,6 +46,6 @@ class PatchEmbedding(nn.Module):
         if self.pooling[i] == "0":
             return x
         lean = self.parts.lean and of_spikes
-        if lean and spike_pool.suits(x.shape[0]):
-            return spike_pool.pool_in_words(x)
+        if lean and bit_pool.suits(x.shape[0]):
+            return bit_pool.pool_in_words(x)
         return fold_time(functools.partial(max_pool, lean=lean), x)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stata_jax.data.aedat2 import decode, encode
 from stata_jax.data.events import Events, to_frames
+from stata_jax.data.readers.aedat2 import decode, encode
 
 HEADER = (
     b"#!AER-DAT2.0\r\n"

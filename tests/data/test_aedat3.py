@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stata_jax.data.aedat3 import Span, decode, encode, parse_labels
 from stata_jax.data.events import Events, to_frames
+from stata_jax.data.readers.aedat3 import Span, decode, encode, parse_labels
 
 HEADER = (
     b"#!AER-DAT3.1\r\n"

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from stata_jax.data.archives import list_files, read_files
+from stata_jax.data.readers.archives import list_files, read_files
 
 FILES = {"a/1.bin": b"one" * 100, "a/b/2.bin": bytes(range(256)) * 20, "3.bin": b""}
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.data.augment import smooth_one_hot
+from stata_jax.data.augment.targets import smooth_one_hot
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])

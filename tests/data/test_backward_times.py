@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from prepared_sets import SIZE, open_one
 
-from stata_jax.data import aedat2, aedat3
 from stata_jax.data.events import select, to_frames
+from stata_jax.data.readers import aedat2, aedat3
 
 
 def shift(data: bytes, place: int, back: int, form: str) -> bytes:

@@ -14,9 +14,9 @@ from cifar_files import binary_files, joined, random_batches, tar_gz, unpack, wr
 from PIL import Image
 from tfds_files import as_tfrecord
 
-from stata_jax.data import cifar_files
 from stata_jax.data.cifar import open_cifar
 from stata_jax.data.protocol import DataError, Source
+from stata_jax.data.readers import cifar_files
 
 OPTIONS = {"manual_dir": "", "batch_size": 4, "eval_batch_size": 3, "seed": 0}
 

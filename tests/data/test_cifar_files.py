@@ -14,8 +14,8 @@ from cifar_files import (
     write_cifar10,
 )
 
-from stata_jax.data.cifar_files import CIFAR10, CIFAR100, find, read, read_binary, read_pickled
 from stata_jax.data.protocol import DataError
+from stata_jax.data.readers.cifar_files import CIFAR10, CIFAR100, find, read, read_binary, read_pickled
 
 LAYOUTS = {10: CIFAR10, 100: CIFAR100}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cifar_files import pickled, planes
 
-from stata_jax.data.cifar_files import CIFAR10, CIFAR100, read_pickled
+from stata_jax.data.readers.cifar_files import CIFAR10, CIFAR100, read_pickled
 
 PIXELS = planes(np.random.RandomState(0).randint(0, 256, (3, 32, 32, 3), dtype=np.uint8))
 CLASSES = [7, 0, 9]
@@ -95,7 +95,7 @@ def named(module: str, name: str, arguments: bytes = b")") -> bytes:
         ("numpy.core.numeric", "load"),
         ("_codecs", "lookup"),
         ("_codecs", "decode"),
-        ("stata_jax.data.cifar_pickle", "load"),
+        ("stata_jax.data.readers.cifar_pickle", "load"),
         ("numpy.core.multiarray", "_reconstruct.__self__"),
     ],
 )

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from stata_jax.data import colour
+from stata_jax.data.augment import colour
 
 
 def images(channels=3):

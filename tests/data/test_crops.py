@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.data.crops import flip, pad_crop
+from stata_jax.data.augment.crops import flip, pad_crop
 
 
 def numbered(batch, height, width, channels=3):

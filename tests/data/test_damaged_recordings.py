@@ -6,8 +6,8 @@ from event_files import draw_events
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stata_jax.data import aedat2, aedat3, nmnist
 from stata_jax.data.events import to_frames
+from stata_jax.data.readers import aedat2, aedat3, nmnist
 
 EVENTS = draw_events(0, 40)
 SMALL = EVENTS._replace(x=EVENTS.x % 34, y=EVENTS.y % 34)

@@ -8,10 +8,11 @@ import jax
 import numpy as np
 import pytest
 
-from stata_jax.data import aedat2, digits_dvs
+from stata_jax.data import digits_dvs
 from stata_jax.data.digits import load_banks
 from stata_jax.data.digits_dvs import RecordingOptions, frame_times, make_recordings, open_digit_recordings
 from stata_jax.data.events import Events, to_frames
+from stata_jax.data.readers import aedat2
 from stata_jax.data.sensor import record
 from stata_jax.data.source import SceneOptions
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.data.erasing import draw_box, random_erasing
+from stata_jax.data.augment.erasing import draw_box, random_erasing
 
 
 def boxes(count, height, width):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stata_jax.data.event_augment import augment_events, draw_source, gather
+from stata_jax.data.augment.event_augment import augment_events, draw_source, gather
 
 NAMES = ("identity", "shear_x", "translate_x", "translate_y", "rotate", "cutout")
 HEIGHT, WIDTH = 40, 46

@@ -10,10 +10,10 @@ import pytest
 from picture_folders import png, split, write
 from PIL import Image
 
-from stata_jax.data import jpeg
 from stata_jax.data.image_folder import open_image_folder
 from stata_jax.data.picture_source import PictureOptions, PictureSource
 from stata_jax.data.protocol import DataError, Source
+from stata_jax.data.readers import jpeg
 
 OPTIONS = {
     "image_size": 8,

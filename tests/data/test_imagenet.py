@@ -10,11 +10,11 @@ import pytest
 from imagenet_files import IDS, train_files, validation_files, write_imagenet
 from PIL import Image
 
-from stata_jax.data import jpeg
 from stata_jax.data.builders.imagenet import class_ids, validation_ids
 from stata_jax.data.imagenet import open_imagenet
 from stata_jax.data.picture_source import PictureOptions, PictureSource
 from stata_jax.data.protocol import DataError, Source
+from stata_jax.data.readers import jpeg
 
 OPTIONS = {
     "image_size": 16,

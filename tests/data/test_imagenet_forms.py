@@ -166,7 +166,7 @@ WITHOUT = """
 import sys
 sys.modules["array_record"] = None
 from pathlib import Path
-from stata_jax.data.imagenet_forms import find_splits
+from stata_jax.data.readers.imagenet_forms import find_splits
 from stata_jax.data.protocol import DataError
 
 try:

@@ -50,7 +50,7 @@ def test_a_damaged_picture_stops_the_preparation_and_a_whole_one_mends_it(tmp_pa
 
 KILLED = """
 import os, signal, sys
-from stata_jax.data import jpeg
+from stata_jax.data.readers import jpeg
 from stata_jax.data.imagenet import open_imagenet
 from stata_jax.data.picture_source import PictureOptions
 

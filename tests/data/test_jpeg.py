@@ -8,7 +8,7 @@ import pytest
 from imagenet_files import picture
 from PIL import Image
 
-from stata_jax.data import jpeg
+from stata_jax.data.readers import jpeg
 
 RATIO = (3 / 4, 4 / 3)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.data.mixing import cutmix_weights, mix
+from stata_jax.data.augment.mixing import cutmix_weights, mix
 
 H, W = 12, 10
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stata_jax.data.events import Events
-from stata_jax.data.nmnist import decode, encode
+from stata_jax.data.readers.nmnist import decode, encode
 
 
 def record(x: int, y: int, p: int, t: int) -> bytes:

@@ -6,8 +6,8 @@ import os
 import pytest
 from picture_folders import png, write
 
-from stata_jax.data import picture_files
 from stata_jax.data.protocol import DataError
+from stata_jax.data.readers import picture_files
 
 FILES = {"ant/0.png": png(0), "ant/deep/1.png": png(1), "bee/2.png": png(2)}
 

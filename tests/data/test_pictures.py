@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stata_jax.data import jpeg, pictures
+from stata_jax.data import pictures
+from stata_jax.data.readers import jpeg
 
 RAMP = np.arange(65536, dtype=np.uint16).reshape(256, 256)
 

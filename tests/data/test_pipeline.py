@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.data import pipeline
-from stata_jax.data.augment import smooth_one_hot
-from stata_jax.data.pipeline import AugmentOptions, augment, prepare
+from stata_jax.data.augment import pipeline
+from stata_jax.data.augment.pipeline import AugmentOptions, augment, prepare
+from stata_jax.data.augment.targets import smooth_one_hot
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 KEY = jax.random.key(0)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from prepared_sets import SIZE, SMALL, check_store, open_one, prepared_sets
 
-from stata_jax.data import aedat2, aedat3, prepared
+from stata_jax.data import prepared
 from stata_jax.data.builders import cifar10_dvs as cifar10_dvs_builder
 from stata_jax.data.events import Events, select, to_frames
+from stata_jax.data.readers import aedat2, aedat3
 from stata_jax.data.recordings import DiskStore, MemoryStore
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from prepared_sets import check_store, open_one, prepared_sets
 
-from stata_jax.data import nmnist
 from stata_jax.data.events import to_frames
+from stata_jax.data.readers import nmnist
 
 AEDAT4 = b"#!AER-DAT4.0\r\n" + bytes(40)
 

@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from stata_jax.data import randaugment
-from stata_jax.data.randaugment import NO_OPERATION, OPERATIONS, apply_operation, arguments, rand_augment
+from stata_jax.data.augment import randaugment
+from stata_jax.data.augment.randaugment import (
+    NO_OPERATION,
+    OPERATIONS,
+    apply_operation,
+    arguments,
+    rand_augment,
+)
 
 FILL = (125, 123, 114)
 apply = jax.jit(apply_operation, static_argnames="fill")

@@ -8,8 +8,8 @@ import tensorflow_datasets as tfds
 from tfds_files import as_tfrecord, replace_format, tfrecord
 
 from stata_jax.data.protocol import DataError
-from stata_jax.data.tfds_store import find, folders, open_split
-from stata_jax.data.tfds_store import prepare as prepare_or_else
+from stata_jax.data.readers.tfds_store import find, folders, open_split
+from stata_jax.data.readers.tfds_store import prepare as prepare_or_else
 
 
 def test_the_folders_are_those_of_tfds_unless_they_are_named(monkeypatch, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from tfds_files import tfrecord
 
 from stata_jax.data.protocol import DataError
-from stata_jax.data.tfrecord import TfRecords, index_records
+from stata_jax.data.readers.tfrecord import TfRecords, index_records
 
 FILES = [[b"one", b"", b"three" * 1000], [], [bytes(range(256))]]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stata_jax.data import warp
+from stata_jax.data.augment import warp
 
 
 def differences(images, matrices, expected, fill=(10, 20, 30)):

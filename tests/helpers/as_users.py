@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from stata_jax.training import compilation
+from stata_jax.kernels import compilation
 
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:

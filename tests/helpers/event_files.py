@@ -25,7 +25,7 @@ def draw_events(seed: int, count: int = 300, *, start: int = 0, lasts: int = 10_
 
 def cifar10_dvs_files() -> dict[str, bytes]:
     """Three recordings of each class; their events follow from class and number."""
-    from stata_jax.data import aedat2
+    from stata_jax.data.readers import aedat2
 
     return {
         f"{label}/cifar10_{label}_{number}.aedat": aedat2.encode(draw_events(10 * place + number))
@@ -36,7 +36,7 @@ def cifar10_dvs_files() -> dict[str, bytes]:
 
 def gesture_files() -> dict[str, bytes]:
     """Three recordings of 11 spans each: class `k` from `1000 * k` microseconds on."""
-    from stata_jax.data import aedat3
+    from stata_jax.data.readers import aedat3
 
     files = {
         f"DvsGesture/trials_to_{split}.txt": "\n".join(f"{n}.aedat" for n in names) + "\n\n"
@@ -51,7 +51,7 @@ def gesture_files() -> dict[str, bytes]:
 
 def nmnist_files() -> dict[str, bytes]:
     """Three training and two test recordings of each digit, by the names of the published archives."""
-    from stata_jax.data import nmnist
+    from stata_jax.data.readers import nmnist
 
     files = {}
     for part, numbers in (("Train", (1, 2, 3)), ("Test", (4, 5))):

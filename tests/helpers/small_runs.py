@@ -6,9 +6,10 @@ import pathlib
 import jax
 import numpy as np
 
-from stata_jax import build, config, main, sweep_grids
-from stata_jax.training.checkpoint import Checkpoints
-from stata_jax.training.state import create_state
+from stata_jax import build, config, main
+from stata_jax.tools import sweep_grids
+from stata_jax.train.checkpoint import Checkpoints
+from stata_jax.train.state import create_state
 
 CONFIG = str(pathlib.Path(__file__).parents[2] / "configs" / "digits.py")
 SMALL = {

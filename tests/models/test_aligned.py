@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from stata_jax.models.aligned import maps_to_align
-from stata_jax.sparsity.alignment import inter_alignment, intra_alignment
-from stata_jax.sparsity.maps import Aligned, maps_within
+from stata_jax.pruning.align import inter_alignment, intra_alignment
+from stata_jax.pruning.maps import Aligned, maps_within
 
 T, B, D, HEADS, SCALE = 2, 3, 4, 2, 0.125
 TOKENS = (6, 6, 4, 4)  # entering each block: block 1 prunes

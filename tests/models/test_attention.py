@@ -1,10 +1,10 @@
-"""Tests of stata_jax.models.attention against a loop over heads, in exact integers."""
+"""Tests of stata_jax.ops.attention against a loop over heads, in exact integers."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.models.attention import spiking_attention
+from stata_jax.ops.attention import spiking_attention
 
 T, B, D = 2, 3, 12
 

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from stata_jax.kernels import hardware
 from stata_jax.models import layers
 from stata_jax.models.registry import FAMILIES
-from stata_jax.sparsity.maps import Aligned
-from stata_jax.spiking import hardware
-from stata_jax.training.losses import stata_loss
+from stata_jax.pruning.maps import Aligned
+from stata_jax.train.losses import stata_loss
 
 SIZE = dict(num_classes=5, timesteps=3, dim=32, depth=2, heads=4, attention_scale=1.0)
 PRUNED = dict(anchor=True, keep_rate=0.4, prune_at=(0, 1))

@@ -1,4 +1,4 @@
-"""Tests of stata_jax.models.fire: one function against the normalisation and the neurons that it is made of."""
+"""Tests of stata_jax.kernels.fire: one function against the normalisation and the neurons that it is made of."""
 
 import as_users
 import jax
@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.models.fire import Constants, normalize_and_fire, product_and_fire
-from stata_jax.models.normalize import normalize
-from stata_jax.spiking import hardware, pieces
-from stata_jax.spiking.lif import Neuron, lif
+from stata_jax.kernels import hardware, tiles
+from stata_jax.kernels.fire import Constants, normalize_and_fire, product_and_fire
+from stata_jax.kernels.lif import Neuron, lif
+from stata_jax.kernels.norm import normalize
 
 EPSILON = 1e-5
 
@@ -48,7 +48,7 @@ def test_matches_the_two_functions(shape, piece, lean, monkeypatch):
     neuron = Neuron(tau=1.5, threshold=0.8, reset=0.0, alpha=3.0, lean=lean)
     x, scale, bias, gradient = inputs(*shape)
     expected = both(lambda *given: one_by_one(*given, neuron), x, scale, bias, gradient)
-    monkeypatch.setattr(pieces, "PIECE", piece)
+    monkeypatch.setattr(tiles, "PIECE", piece)
     spikes, statistics, gradients = both(
         lambda *given: normalize_and_fire(*given, Constants(neuron, EPSILON)), x, scale, bias, gradient
     )
@@ -71,7 +71,7 @@ def test_one_timestep_that_stands_for_several(piece, monkeypatch):
         return spikes, jnp.sum(spikes.astype(jnp.float32)), *statistics
 
     expected = both(repeated, x, scale, bias, gradient)
-    monkeypatch.setattr(pieces, "PIECE", piece)
+    monkeypatch.setattr(tiles, "PIECE", piece)
     constants = Constants(neuron, EPSILON, repeats=4)
     spikes, statistics, gradients = both(lambda *given: normalize_and_fire(*given, constants), x, scale, bias, gradient)
     np.testing.assert_array_equal(spikes, expected[0])

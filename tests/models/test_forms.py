@@ -7,14 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.models import winograd
-from stata_jax.models.fire import Constants, normalize_and_fire, product_and_fire
-from stata_jax.models.normalize import normalize
-from stata_jax.models.pooling import max_pool
-from stata_jax.models.products import convolve
-from stata_jax.spiking import hardware
-from stata_jax.spiking.lif import Neuron, lif
-from stata_jax.spiking.plif import plif
+from stata_jax.kernels import hardware, winograd
+from stata_jax.kernels.fire import Constants, normalize_and_fire, product_and_fire
+from stata_jax.kernels.lif import Neuron, lif
+from stata_jax.kernels.matmul import convolve
+from stata_jax.kernels.norm import normalize
+from stata_jax.kernels.plif import plif
+from stata_jax.kernels.pool import max_pool
 
 
 def normal(*shape, seed=0):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from norms import normal, normalise, run, statistics
 
+from stata_jax.kernels import hardware
 from stata_jax.models import layers
 from stata_jax.models.layers import ConvNorm, LinearNorm, fold_time
 from stata_jax.models.neuron import LIF
-from stata_jax.spiking import hardware
 
 KEY = jax.random.key(0)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from norms import normal, normalise, run, statistics
 
+from stata_jax.kernels.lif import lif
 from stata_jax.models.neuron import LIF, BatchNorm
-from stata_jax.spiking.lif import lif
 
 KEY = jax.random.key(0)
 

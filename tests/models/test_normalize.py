@@ -1,4 +1,4 @@
-"""Tests of stata_jax.models.normalize: its closed gradient against the one that JAX derives."""
+"""Tests of stata_jax.kernels.norm: its closed gradient against the one that JAX derives."""
 
 import as_users
 import jax
@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.models.normalize import normalize, statistics
-from stata_jax.spiking import hardware, pieces
+from stata_jax.kernels import hardware, tiles
+from stata_jax.kernels.norm import normalize, statistics
 
 EPSILON = 1e-5
 
@@ -21,7 +21,7 @@ def plain(x, scale, bias):
 @pytest.mark.parametrize("piece", [4, 10**6])
 @pytest.mark.parametrize("shape", [(3, 4, 2, 2, 5), (6, 5), (70, 5), (5,)])
 def test_gradient_is_the_derived_one(shape, piece, monkeypatch):
-    monkeypatch.setattr(pieces, "PIECE", piece)
+    monkeypatch.setattr(tiles, "PIECE", piece)
     random = np.random.RandomState(0)
     x, gradient = (jnp.asarray(3 * random.randn(*shape) + 2, jnp.float32) for _ in range(2))
     scale, bias = (jnp.asarray(random.rand(5) + 0.5, jnp.float32) for _ in range(2))

@@ -15,11 +15,11 @@ import numpy as np
 import optax
 import pytest
 
-from stata_jax.models import winograd
+from stata_jax.kernels import winograd
 from stata_jax.models.authors import import_state
 from stata_jax.models.infer import settings_of
 from stata_jax.models.registry import FAMILIES
-from stata_jax.training.losses import tet_loss
+from stata_jax.train.losses import tet_loss
 
 FOLDER = pathlib.Path(os.environ.get("STATA_FIXTURES", pathlib.Path(__file__).parents[1] / "fixtures"))
 FILES = sorted(FOLDER.glob("*.npz"))

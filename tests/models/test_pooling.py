@@ -1,4 +1,4 @@
-"""Tests of stata_jax.models.pooling against a loop over windows, ties included."""
+"""Tests of stata_jax.kernels.pool against a loop over windows, ties included."""
 
 import functools
 
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.models.pooling import max_filter, max_pool
+from stata_jax.kernels.pool import max_filter, max_pool
 
 B, H, W, C = 2, 6, 8, 3
 

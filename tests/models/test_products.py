@@ -1,4 +1,4 @@
-"""Tests of stata_jax.models.products against NumPy loops in float64 and against JAX's own derivatives."""
+"""Tests of stata_jax.kernels.matmul against NumPy loops in float64 and against JAX's own derivatives."""
 
 import functools
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.models import products
+from stata_jax.kernels import matmul
 
 
 def normal(*shape, seed=0):
@@ -30,14 +30,14 @@ def convolution_loop(x, weight, gradient):
 
 @jax.jit
 def run(x, weight, gradient):
-    out, pull = jax.vjp(products.convolve, x, weight)
+    out, pull = jax.vjp(matmul.convolve, x, weight)
     return out, *pull(gradient)
 
 
 # The second and third are cut: into single images, and into groups of two.
 @pytest.mark.parametrize(("shape", "pixels"), [((2, 4, 6, 3), 2048), ((3, 4, 6, 2), 1), ((6, 4, 4, 2), 40)])
 def test_convolution_and_its_gradients_match_the_loop(shape, pixels, monkeypatch):
-    monkeypatch.setattr(products, "PIXELS", pixels)
+    monkeypatch.setattr(matmul, "PIXELS", pixels)
     jax.clear_caches()
     x, weight, gradient = normal(*shape), normal(3, 3, shape[-1], 5, seed=1), normal(*shape[:3], 5, seed=2)
     exact = convolution_loop(*(np.asarray(a, np.float64) for a in (x, weight, gradient)))
@@ -47,14 +47,14 @@ def test_convolution_and_its_gradients_match_the_loop(shape, pixels, monkeypatch
 
 def test_weight_gradient_in_pieces_is_the_derived_one():
     x, gradient = normal(8, 32, 32, 5), normal(8, 32, 32, 7, seed=1)
-    derived = products._derived(x, gradient)
-    np.testing.assert_allclose(products.weight_gradient_in_pieces(x, gradient), derived, rtol=1e-4, atol=1e-3)
+    derived = matmul._derived(x, gradient)
+    np.testing.assert_allclose(matmul.weight_gradient_in_pieces(x, gradient), derived, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("leading", [(7,), (2, 3, 5)])
 def test_linear_is_the_plain_product(leading):
     x, weight, gradient = normal(*leading, 4), normal(4, 6, seed=1), normal(*leading, 6, seed=2)
-    actual, pull = jax.vjp(products.linear, x, weight)
+    actual, pull = jax.vjp(matmul.linear, x, weight)
     expected, pull_plain = jax.vjp(lambda x, weight: jnp.einsum("...k,km->...m", x, weight), x, weight)
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
     for ours, plain in zip(pull(gradient), pull_plain(gradient), strict=True):
@@ -63,16 +63,16 @@ def test_linear_is_the_plain_product(leading):
 
 def test_bfloat16_stays():
     x, weight = normal(2, 4, 4, 3).astype(jnp.bfloat16), normal(3, 3, 3, 5).astype(jnp.bfloat16)
-    out, pull = jax.vjp(products.convolve, x, weight)
+    out, pull = jax.vjp(matmul.convolve, x, weight)
     assert {out.dtype, *(gradient.dtype for gradient in pull(out))} == {jnp.dtype(jnp.bfloat16)}
-    out, pull = jax.vjp(products.linear, x, weight[0, 0])
+    out, pull = jax.vjp(matmul.linear, x, weight[0, 0])
     assert {out.dtype, *(gradient.dtype for gradient in pull(out))} == {jnp.dtype(jnp.bfloat16)}
 
 
-@pytest.mark.parametrize("product", [products.linear, products.convolve])
+@pytest.mark.parametrize("product", [matmul.linear, matmul.convolve])
 def test_lean_products_keep_bytes_and_lose_nothing(product):
     x = jnp.asarray(np.random.RandomState(0).randint(0, 256, (2, 4, 6, 3)), jnp.float32)
-    weight = normal(3, 5) if product is products.linear else normal(3, 3, 3, 5)
+    weight = normal(3, 5) if product is matmul.linear else normal(3, 3, 3, 5)
     plain, lean = (jax.vjp(functools.partial(product, lean=lean), x, weight) for lean in (False, True))
     np.testing.assert_array_equal(plain[0], lean[0])
     gradient = normal(*plain[0].shape, seed=1)

@@ -11,7 +11,7 @@ import pytest
 import stata_jax
 from stata_jax.models.registry import PUBLISHED
 from stata_jax.models.spikingformer import Spikingformer
-from stata_jax.training.state import count_parameters
+from stata_jax.train.state import count_parameters
 
 # Trained parameters of the published models, without those that they carry and never use.
 GOLDEN = {

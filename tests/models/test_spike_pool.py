@@ -1,4 +1,4 @@
-"""Tests of stata_jax.models.spike_pool: the pool of spikes as `max_pool` has it, which is tested against a loop."""
+"""Tests of stata_jax.kernels.bit_pool: the pool of spikes as `max_pool` has it, which is tested against a loop."""
 
 import functools
 
@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.models import spike_pool
+from stata_jax.kernels import bit_pool
+from stata_jax.kernels.bit_pool import pool_in_words
+from stata_jax.kernels.pool import max_pool
 from stata_jax.models.layers import fold_time
-from stata_jax.models.pooling import max_pool
-from stata_jax.models.spike_pool import pool_in_words
 
 
 def spikes(timesteps, height=4, width=6, *, rate=0.2, seed=0, dtype="float32"):
@@ -32,7 +32,7 @@ def check(x, *, gradient_seed=1):
         np.testing.assert_array_equal(np.asarray(actual, np.float32), np.asarray(right, np.float32))
 
 
-@pytest.mark.parametrize("timesteps", range(1, spike_pool.MOST + 1))
+@pytest.mark.parametrize("timesteps", range(1, bit_pool.MOST + 1))
 def test_any_timesteps_that_fit_are_pooled_as_they_are_one_by_one(timesteps):
     check(spikes(timesteps))
 
@@ -54,11 +54,11 @@ def test_bfloat16_stays():
 
 
 def test_few_timesteps_suit_an_accelerator(accelerator):
-    assert spike_pool.suits(spike_pool.MOST) and not spike_pool.suits(spike_pool.MOST + 1)
+    assert bit_pool.suits(bit_pool.MOST) and not bit_pool.suits(bit_pool.MOST + 1)
 
 
 def test_a_processor_pools_otherwise():
-    assert not spike_pool.suits(4)
+    assert not bit_pool.suits(4)
 
 
 def test_without_a_gradient_places_are_not_made():

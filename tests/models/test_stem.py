@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.models import spike_pool
+from stata_jax.kernels import bit_pool
 from stata_jax.models.layers import Parts
 from stata_jax.models.stem import PatchEmbedding
 
@@ -17,8 +17,8 @@ def test_an_accelerator_pools_lean_spikes_of_few_timesteps_in_words(
     timesteps, lean, of_spikes, in_words, accelerator, monkeypatch
 ):
     taken = []
-    form = spike_pool.pool_in_words
-    monkeypatch.setattr(spike_pool, "pool_in_words", lambda x: taken.append(x.shape) or form(x))
+    form = bit_pool.pool_in_words
+    monkeypatch.setattr(bit_pool, "pool_in_words", lambda x: taken.append(x.shape) or form(x))
     constants = dict(tau=2.0, threshold=1.0, attention_threshold=0.5, alpha=4.0, learn_tau=False, axis_name=None)
     parts = Parts(**constants, small_conv=False, small_linear=False, dtype=jnp.float32, lean=lean, recompute=False)
     stem = PatchEmbedding(parts, 8, timesteps, "0010", parent=None)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from stata_jax.models.spikingformer import Spikingformer
-from stata_jax.sparsity.maps import Aligned
-from stata_jax.sparsity.select import surviving_tokens
+from stata_jax.pruning.maps import Aligned
+from stata_jax.pruning.select import surviving_tokens
 
 SIZE = dict(num_classes=10, timesteps=3, dim=32, depth=3, heads=4, pooling="1100", attention_scale=1.0)
 STATA = dict(SIZE, anchor=True, keep_rate=0.3, prune_at=(0, 1))

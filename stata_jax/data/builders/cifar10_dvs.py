@@ -17,9 +17,9 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from stata_jax.data import aedat2, aedat4
-from stata_jax.data.archives import list_files, read_files
 from stata_jax.data.builders.frames import SENSOR, Recording, frames_config, frames_examples, frames_info
+from stata_jax.data.readers import aedat2, aedat4
+from stata_jax.data.readers.archives import list_files, read_files
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 HOMEPAGE = "https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671"

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from stata_jax.data import aedat3, aedat4
-from stata_jax.data.archives import read_files
 from stata_jax.data.builders.frames import SENSOR, Recording, frames_config, frames_examples, frames_info
 from stata_jax.data.events import select
+from stata_jax.data.readers import aedat3, aedat4
+from stata_jax.data.readers.archives import read_files
 
 CLASSES = (
     "hand_clapping",

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from stata_jax.data import aedat4, nmnist
-from stata_jax.data.archives import list_files, read_files
 from stata_jax.data.builders.frames import Recording, frames_config, frames_examples, frames_info
+from stata_jax.data.readers import aedat4, nmnist
+from stata_jax.data.readers.archives import list_files, read_files
 
 CLASSES = tuple("0123456789")
 HOMEPAGE = "https://www.garrickorchard.com/datasets/n-mnist"

@@ -1,0 +1,1 @@
+"""Augmentation of batches, as pure functions of a key."""

@@ -1,0 +1,1 @@
+"""Readers of file formats: bytes and archives to arrays."""

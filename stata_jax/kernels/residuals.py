@@ -1,0 +1,117 @@
+"""What keeps spikes small for the backward pass, in bytes, and other arrays no longer than they are needed."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from stata_jax.kernels.entry import first_entry
+from stata_jax.ops.varying import alike
+
+Kept = tuple[tuple[jax.Array, ...], jax.Array]
+
+
+def keeping_bytes(function: Callable[..., jax.Array], *, lean: bool) -> Callable[..., jax.Array]:
+    """The same function, whose backward pass starts from its arguments in bytes, without loss.
+
+    Args:
+      function: Takes arrays of whole numbers from 0 to 255 in one floating type, and returns an array.
+      lean: Whether to; False returns the function itself.
+
+    Returns:
+      A function with the same values and gradients.
+    """
+    return (lambda *spikes: _from_bytes(function, *alike(*spikes))) if lean else function
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _from_bytes(function: Callable[..., jax.Array], *spikes: jax.Array) -> jax.Array:
+    return function(*spikes)
+
+
+def _forward(function: Callable[..., jax.Array], *spikes: jax.Array) -> tuple[jax.Array, Kept]:
+    return function(*spikes), _keep(spikes, lean=True)
+
+
+def _backward(function: Callable[..., jax.Array], kept: Kept, gradient: jax.Array) -> Any:
+    return jax.vjp(function, *_take_up(kept, after=gradient))[1](gradient)
+
+
+def read_beside(
+    function: Callable[..., Any], x: jax.Array, spikes: tuple[jax.Array, ...], *constants: Any, lean: bool
+) -> tuple[jax.Array, Any]:
+    """Applies a function to spikes before `x` goes on; its backward pass waits for the gradient of `x`.
+
+    What is read beside the way through a network, for a term of the loss, is needed only when there is a loss, and has
+    its gradient then. A compiler may compute both then: it keeps the spikes as they are until the loss, and their
+    gradients until the backward pass of the network has come to where they belong. With this function it cannot.
+
+    Args:
+      function: Takes the spikes and the constants, and returns arrays.
+      x: What goes on through the network.
+      spikes: Arrays of one floating type.
+      *constants: Arrays that get no gradient, or None.
+      lean: Whether to keep the spikes, whole numbers from 0 to 255, in bytes.
+
+    Returns:
+      `x`, to go on with, and what the function returns.
+    """
+    result: tuple[jax.Array, Any] = _read_beside(function, lean, *alike(x, spikes, constants))
+    return result
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _read_beside(
+    function: Callable[..., Any], lean: bool, x: jax.Array, spikes: tuple[jax.Array, ...], constants: Any
+) -> tuple[jax.Array, Any]:
+    result = function(*spikes, *constants)
+    for array in jax.tree.leaves(result):
+        x = later(x, after=array)
+    return x, result
+
+
+def _read_forward(function: Callable[..., Any], lean: bool, x: jax.Array, spikes: Any, constants: Any) -> Any:
+    return _read_beside(function, lean, x, spikes, constants), (_keep(spikes, lean=lean), constants)
+
+
+def _read_backward(function: Callable[..., Any], _: bool, residuals: Any, gradients: Any) -> Any:
+    (kept, constants), (dx, gradient) = residuals, gradients
+    pull = jax.vjp(lambda *spikes: function(*spikes, *constants), *_take_up(kept, after=dx))[1]
+    return dx, pull(gradient), None
+
+
+_read_beside.defvjp(_read_forward, _read_backward)
+
+
+def _keep(spikes: tuple[jax.Array, ...], *, lean: bool) -> Kept:
+    """Spikes for the backward pass, in bytes if lean, and an empty array that carries their type."""
+    of_type = jnp.zeros((0,), spikes[0].dtype)
+    return tuple(x.astype(jnp.uint8) for x in spikes) if lean else spikes, of_type
+
+
+def _take_up(kept: Kept, *, after: jax.Array) -> tuple[jax.Array, ...]:
+    """What `_keep` was given, not before another array is there."""
+    spikes, of_type = kept
+    return tuple(restore(x, of_type.dtype, after=after) for x in spikes)
+
+
+def restore(spikes: jax.Array, dtype: Any, *, after: jax.Array) -> jax.Array:
+    """Turns bytes into a floating type, not before another array is there.
+
+    Compilers merge equal conversions, and would keep the result of the forward pass.
+    """
+    return later(spikes, after=after).astype(dtype)
+
+
+def later(x: jax.Array, *, after: jax.Array) -> jax.Array:
+    """The same array, for what shall not be computed before another array is there.
+
+    Not all compilers heed barriers. So it is made to depend on `after`: 0 is added unless that array begins with a NaN.
+    """
+    first = first_entry(after).reshape(())
+    return x + (first != first).astype(x.dtype)
+
+
+_from_bytes.defvjp(_forward, _backward)

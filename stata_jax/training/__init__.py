@@ -1,1 +1,0 @@
-"""Training: what a run does, writes and shows, step by step."""
