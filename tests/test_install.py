@@ -72,7 +72,8 @@ def test_configs_and_grids_are_found_from_an_empty_folder(installed, tmp_path):
         (folder / "configs" / "__init__.py").write_text("raise SystemExit('of another project')\n")
     (tmp_path / "mine.py").write_text("from stata_jax.configs import digits\nget_config = digits.get_config\n")
     script = (
-        "import sys, stata_jax; from stata_jax import config; from stata_jax.tools import sweep_grids; from stata_jax.configs import cifar10; "
+        "import sys, stata_jax; from stata_jax import config; from stata_jax.tools import sweep_grids; "
+        "from stata_jax.configs import cifar10; "
         "print(stata_jax.__file__, config.load('cifar100:sdt-dense').name, config.load('mine.py:l1').name, "
         "cifar10.get_config().name, *sweep_grids.find('main', config.load('digits')).cells, sep='\\n')"
     )
