@@ -22,11 +22,11 @@ from stata_jax.build_data import (
 from stata_jax.errors import ConfigError
 from stata_jax.kernels import compilation
 from stata_jax.kernels.cores import check_split
-from stata_jax.models.registry import FAMILIES
 from stata_jax.models.transformer import SpikingTransformer
 from stata_jax.pruning.coverage import coverage_sums
 from stata_jax.pruning.maps import Aligned
 from stata_jax.pruning.placement import align_positions, prune_positions
+from stata_jax.registries import FAMILIES
 from stata_jax.train import optimizer as optimizers
 from stata_jax.train.losses import stata_loss
 from stata_jax.train.parallel import AXIS

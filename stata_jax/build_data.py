@@ -1,17 +1,18 @@
 """From a config to the data of a run: its source, and what is done to a batch before the network sees it."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from stata_jax.config.rules import RECORDINGS
 from stata_jax.data.augment import pipeline
 from stata_jax.data.frame_size import BORDER, is_possible, resize
-from stata_jax.data.picture_source import PictureOptions
+from stata_jax.data.options import SourceOptions
 from stata_jax.data.protocol import Source
 from stata_jax.errors import ConfigError
+from stata_jax.registries import SOURCES
 from stata_jax.train.state import time_major
 from stata_jax.train.step import Augment, Prepare
 
@@ -28,7 +29,7 @@ def source(config: ConfigDict) -> Source:
             "example --config.data.source=digits"
         )
     try:
-        opened = _OPENERS[config.data.source](config)
+        opened = SOURCES[config.data.source](source_options(config))
     except ValueError as error:
         raise ConfigError(str(error)) from error
     except OSError as error:
@@ -40,107 +41,20 @@ def source(config: ConfigDict) -> Source:
     return opened
 
 
-def _batches(config: ConfigDict) -> dict[str, Any]:
-    return dict(batch_size=config.train.batch_size, eval_batch_size=config.eval.batch_size, seed=config.seed)
-
-
-def _examples(config: ConfigDict) -> dict[str, Any]:
-    return dict(train_examples=config.data.train_examples, test_examples=config.data.test_examples)
-
-
-def _folders(config: ConfigDict) -> dict[str, Any]:
-    return dict(data_dir=config.data.data_dir, manual_dir=config.data.manual_dir)
-
-
-def _processes() -> dict[str, Any]:
-    return dict(process_index=jax.process_index(), process_count=jax.process_count())
-
-
-def _digits(config: ConfigDict) -> Source:
-    from stata_jax.data.source import make_source
-
-    data = config.data
-    shape = dict(image_size=data.image_size, channels=data.channels, num_classes=data.num_classes)
-    return make_source(**shape, **data.digits, test_seed=data.test_seed, **_examples(config), **_batches(config))
-
-
-def _digits_dvs(config: ConfigDict) -> Source:
-    from stata_jax.data.digits_dvs import RecordingOptions, open_digit_recordings
-
-    data = config.data
-    options = RecordingOptions(
-        **_examples(config),
-        image_size=data.image_size,
-        size=data.digits.size,
-        clutter=data.digits.clutter,
-        fragment=data.digits.fragment,
-        test_seed=data.test_seed,
-        threshold=data.sensor.threshold,
-        noise_hz=data.sensor.noise,
-    )
-    frames: dict[str, Any] = dict(timesteps=config.model.timesteps, frames=data.frames)
-    return open_digit_recordings(data_dir=data.data_dir, options=options, **frames, **_batches(config), **_processes())
-
-
-def _cifar(config: ConfigDict) -> Source:
-    from stata_jax.data.cifar import open_cifar
-
-    options = _folders(config) | _examples(config) | _batches(config) | _processes()
-    return open_cifar(config.data.source, **options)
-
-
-def _imagenet(config: ConfigDict) -> Source:
-    from stata_jax.data.imagenet import open_imagenet
-
-    return open_imagenet(_pictures(config, channels=3), **_folders(config))
-
-
-def _image_folder(config: ConfigDict) -> Source:
-    from stata_jax.data.image_folder import open_image_folder
-
-    options = _pictures(config, channels=config.data.channels)
-    return open_image_folder(options, path=config.data.path, num_classes=config.data.num_classes)
-
-
-def _pictures(config: ConfigDict, *, channels: int) -> PictureOptions:
-    return PictureOptions(
-        image_size=config.data.image_size,
-        channels=channels,
+def source_options(config: ConfigDict) -> SourceOptions:
+    """What the data set of a config is opened with."""
+    data, known = config.data.to_dict(), {field.name for field in dataclasses.fields(SourceOptions)}
+    values = data | data["digits"] | {"threshold": data["sensor"]["threshold"], "noise_hz": data["sensor"]["noise"]}
+    return SourceOptions(
+        **{name: value for name, value in values.items() if name in known},
         crop_scale=tuple(config.augment.crop_scale),
-        test_crop=config.data.test_crop,
-        workers=config.data.workers,
-        **_examples(config),
-        **_batches(config),
-        **_processes(),
-    )
-
-
-def _recordings(config: ConfigDict) -> Source:
-    from stata_jax.data.prepared import open_recordings
-
-    return open_recordings(
-        config.data.source,
         timesteps=config.model.timesteps,
-        frames=config.data.frames,
-        split=config.data.split,
-        **_folders(config),
-        **_examples(config),
-        **_batches(config),
-        **_processes(),
+        batch_size=config.train.batch_size,
+        eval_batch_size=config.eval.batch_size,
+        seed=config.seed,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
     )
-
-
-_OPENERS: dict[str, Callable[[ConfigDict], Source]] = {
-    "digits": _digits,
-    "digits_dvs": _digits_dvs,
-    "cifar10": _cifar,
-    "cifar100": _cifar,
-    "imagenet": _imagenet,
-    "image_folder": _image_folder,
-    "cifar10_dvs": _recordings,
-    "dvs128_gesture": _recordings,
-    "nmnist": _recordings,
-}
 
 
 def checked_source(config: ConfigDict, given: Source) -> Source:
@@ -177,13 +91,13 @@ def _check_fit(config: ConfigDict, source: Source) -> None:
     """Raises ConfigError where the images are not those that the config describes."""
     data = config.data
     *_, height, width, channels = source.image_shape
-    can_change = data.source in RECORDINGS and height == width and is_possible(height, data.image_size)
+    can_change = SOURCES.kind(data.source) == "recordings" and height == width and is_possible(height, data.image_size)
     if (height, width) != (data.image_size, data.image_size) and not can_change:
         raise ConfigError(
             f"data.image_size is {data.image_size}, but {data.source} has {height}x{width} pixels"
             + (
                 f", which must be a multiple of it, or differ from it by 2 or {2 * BORDER}"
-                if data.source in RECORDINGS
+                if SOURCES.kind(data.source) == "recordings"
                 else ""
             )
         )
@@ -197,7 +111,7 @@ def image_shape(config: ConfigDict) -> tuple[int, ...]:
     """Shape of one example when it is prepared: (H, W, C), or (T, H, W, 2) for a recording."""
     data = config.data
     image = (data.image_size, data.image_size, data.channels)
-    return (config.model.timesteps, *image) if data.source in RECORDINGS else image
+    return (config.model.timesteps, *image) if SOURCES.kind(data.source) == "recordings" else image
 
 
 def augment_options(config: ConfigDict, *, steps_per_epoch: int) -> pipeline.AugmentOptions:

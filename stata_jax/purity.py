@@ -57,7 +57,7 @@ def report(settings: ConfigDict) -> str:
 
 
 def _lists(settings: ConfigDict) -> list[str]:
-    from stata_jax.models.registry import FAMILIES
+    from stata_jax.registries import FAMILIES
 
     images = training_images(settings)
     lines = []

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 
 from ml_collections import ConfigDict
 
-from stata_jax.config.rules import PICTURES, RECORDINGS, RULES
+from stata_jax.config.rules import RULES
 from stata_jax.errors import ConfigError
+from stata_jax.registries import SOURCES
 
 Relation = tuple[str, Callable[[ConfigDict], bool], Callable[[ConfigDict], str]]  # (key to name, possible?, what is)
 
@@ -39,6 +40,11 @@ def _prunes(c: ConfigDict) -> bool:
     return bool(c.sparsity.keep_rate < 1 and c.sparsity.prune_at != ())
 
 
+def _has(c: ConfigDict, kind: str) -> bool:
+    """Whether the data is of a kind, or of a name."""
+    return kind in (c.data.source, SOURCES.kind(c.data.source))
+
+
 def _epoch_steps(c: ConfigDict) -> int:
     # Whole batches only; 1 where the data decides how many there are.
     return c.data.train_examples // c.train.batch_size or 1
@@ -67,11 +73,11 @@ def _of_events(c: ConfigDict) -> str:
     return f"must be false, since data.source {c.data.source} has no recordings"
 
 
-def _only_for(sources: tuple[str, ...], key: str, default: object, why: str) -> Relation:
+def _only_for(kind: str, key: str, default: object, why: str) -> Relation:
     """Of an option that other sources would not heed; `none` may get any source later."""
     return (
         key,
-        lambda c: c.data.source in (*sources, "none") or c[key] == default,
+        lambda c: _has(c, kind) or c.data.source == "none" or c[key] == default,
         lambda c: f"must be {default} for data.source {c.data.source}: {why}",
     )
 
@@ -122,17 +128,17 @@ RELATIONS: tuple[Relation, ...] = (
         lambda c: not c.data.path or c.data.source == "image_folder",
         lambda c: "is for data.source image_folder: data.manual_dir names the folder of published files",
     ),
-    ("data.channels", lambda c: c.data.source not in RECORDINGS or c.data.channels == 2, _of_recordings),
+    ("data.channels", lambda c: not _has(c, "recordings") or c.data.channels == 2, _of_recordings),
     *(
-        (f"augment.{key}", lambda c, key=key: c.data.source not in RECORDINGS or not c.augment[key], _of_images)
+        (f"augment.{key}", lambda c, key=key: not _has(c, "recordings") or not c.augment[key], _of_images)
         for key in ("flip", "crop_padding", "randaugment_count", "erasing")
     ),
-    ("augment.events", lambda c: c.data.source in RECORDINGS or not c.augment.events, _of_events),
-    _only_for(PICTURES, "augment.crop_scale", (1.0, 1.0), "augment.crop_padding is for small images"),
-    _only_for(PICTURES, "data.test_crop", 0.875, "its images are tested whole"),
-    _only_for(RECORDINGS, "augment.event_cutout", "side", "it is for recordings, and augment.erasing for images"),
-    _only_for(RECORDINGS, "data.frames", "count", "it has no recordings"),
-    _only_for(("cifar10_dvs",), "data.split", "published", "cifar10_dvs alone has several splits"),
+    ("augment.events", lambda c: _has(c, "recordings") or not c.augment.events, _of_events),
+    _only_for("pictures", "augment.crop_scale", (1.0, 1.0), "augment.crop_padding is for small images"),
+    _only_for("pictures", "data.test_crop", 0.875, "its images are tested whole"),
+    _only_for("recordings", "augment.event_cutout", "side", "it is for recordings, and augment.erasing for images"),
+    _only_for("recordings", "data.frames", "count", "it has no recordings"),
+    _only_for("cifar10_dvs", "data.split", "published", "cifar10_dvs alone has several splits"),
     (
         "data.mean",
         lambda c: len(c.data.mean) in (0, c.data.channels),

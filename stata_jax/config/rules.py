@@ -6,26 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-RECORDINGS = ("cifar10_dvs", "dvs128_gesture", "nmnist", "digits_dvs")  # sources of events, in frames
-PICTURES = ("imagenet", "image_folder")  # sources of pictures of any size
-SOURCES = ("digits", "cifar10", "cifar100", *PICTURES, *RECORDINGS, "none")
-FRAMES = ("count", "duration")
-RANDAUGMENTS = ("fifteen", "five")
-CUTOUTS = ("side", "area")
-FAMILIES = ("spikformer", "spikingformer", "sdt")
-NEURONS = ("lif", "plif")
-LOSSES = ("cross_entropy", "tet")
-OPTIMIZERS = ("adamw", "lamb")
-SCHEDULES = ("step", "epoch")
-ON_NONFINITE = ("stop", "skip")
-BATCH_NORMS = ("all", "device")
-DTYPES = ("float32", "bfloat16")
-METRICS = ("anchor", "ssa", "l1", "random")
-SLOTS = ("sorted", "stable")
-POOLS = ("all", "tokens")
-MATCHES = ("interpolate", "gather")
-INTRA_TOKENS = ("patches", "slots")
-DISTANCES = ("norm", "mse")
+from stata_jax import registries
 
 STEM_DIVISOR = 8  # the first convolution of the stem has dim / 8 channels
 MAX_SEED = 2**32 - 1  # the largest seed that gives a JAX key of its own
@@ -86,6 +67,11 @@ def _one_of(values: tuple[str, ...]) -> Rule:
     return lambda value: value in values, f"must be one of {', '.join(values)}"
 
 
+def _name_in(registry: registries.Registry, *others: str) -> Rule:
+    names = ", ".join([*registry, *others])
+    return lambda value: value in others or registry.is_possible(value), f"must be one of {names}"
+
+
 def _switch() -> Rule:
     return lambda value: isinstance(value, bool), "must be true or false"
 
@@ -102,7 +88,7 @@ RULES: dict[str, Rule] = {
     ),
     "seed": _whole(0, MAX_SEED),
     "init_from": _text("the name of a folder, or empty"),
-    "data.source": _one_of(SOURCES),
+    "data.source": _name_in(registries.SOURCES, "none"),
     "data.image_size": _whole(1),
     "data.channels": _whole(1),
     "data.num_classes": _whole(1),
@@ -115,7 +101,7 @@ RULES: dict[str, Rule] = {
     "data.mean": _numbers("numbers, one for each channel, or ()", lambda value: True),
     "data.std": _numbers("numbers above 0, one for each channel, or ()", lambda value: value > 0),
     "data.workers": _whole(0),
-    "data.frames": _one_of(FRAMES),
+    "data.frames": _one_of(registries.FRAMES),
     "data.split": (lambda value: isinstance(value, str) and value != "", "must be published, number or a file's name"),
     "data.test_crop": (lambda value: _is_number(value) and 0 < value <= 1, "must be above 0 and at most 1"),
     "data.digits.size": _whole(1),
@@ -128,21 +114,21 @@ RULES: dict[str, Rule] = {
     "augment.crop_padding": _whole(0),
     "augment.crop_scale": (_is_range, "must be two shares of an image, above 0 and at most 1, such as (0.08, 1.0)"),
     "augment.randaugment_count": _whole(0),
-    "augment.randaugment_operations": _one_of(RANDAUGMENTS),
+    "augment.randaugment_operations": _one_of(registries.RANDAUGMENTS),
     "augment.randaugment_magnitude": _within(0, 10),
     "augment.randaugment_std": _at_least(0),
     "augment.randaugment_increasing": _switch(),
     "augment.erasing": _within(0, 1),
     "augment.erasing_noise": _switch(),
     "augment.events": _switch(),
-    "augment.event_cutout": _one_of(CUTOUTS),
+    "augment.event_cutout": _one_of(registries.CUTOUTS),
     "augment.mixup": _at_least(0),
     "augment.cutmix": _at_least(0),
     "augment.mix_probability": _within(0, 1),
     "augment.switch_probability": _within(0, 1),
     "augment.mix_off_epoch": _whole(0),
     "augment.label_smoothing": (lambda value: _is_number(value) and 0 <= value < 1, "must be at least 0 and below 1"),
-    "model.family": _one_of(FAMILIES),
+    "model.family": _name_in(registries.FAMILIES),
     "model.timesteps": _whole(1),
     "model.dim": (
         lambda value: _is_whole(value) and value > 0 and value % STEM_DIVISOR == 0,
@@ -158,51 +144,51 @@ RULES: dict[str, Rule] = {
     "model.attention_scale": _above_zero(),
     "model.qkv_bias": _switch(),
     "model.dvs_mode": _switch(),
-    "model.neuron": _one_of(NEURONS),
+    "model.neuron": _one_of(registries.NEURONS),
     "model.tau": _at_least(1),
     "model.threshold": _above_zero(),
     "model.attention_threshold": _above_zero(),
     "model.surrogate_alpha": _above_zero(),
-    "model.dtype": _one_of(DTYPES),
+    "model.dtype": _one_of(registries.DTYPES),
     "sparsity.anchor": _switch(),
     "sparsity.keep_rate": (
         lambda value: _is_number(value) and 0 < value <= 1,
         "must be above 0 and at most 1 (1 keeps all tokens)",
     ),
-    "sparsity.metric": _one_of(METRICS),
+    "sparsity.metric": _name_in(registries.METRICS),
     "sparsity.timestep_wise": _switch(),
     "sparsity.prune_at": _positions(),
-    "sparsity.slots": _one_of(SLOTS),
-    "sparsity.pool": _one_of(POOLS),
+    "sparsity.slots": _one_of(registries.SLOTS),
+    "sparsity.pool": _one_of(registries.POOLS),
     "sparsity.anchor_init": _at_least(0),
     "align.alpha": _at_least(0),
     "align.beta": _at_least(0),
     "align.intra_time": _switch(),
     "align.intra_heads": _switch(),
-    "align.intra_tokens": _one_of(INTRA_TOKENS),
+    "align.intra_tokens": _one_of(registries.INTRA_TOKENS),
     "align.intra_at": _positions(),
     "align.inter_at": _positions(),
-    "align.match": _one_of(MATCHES),
-    "align.distance": _one_of(DISTANCES),
+    "align.match": _one_of(registries.MATCHES),
+    "align.distance": _one_of(registries.DISTANCES),
     "train.epochs": _whole(1),
     "train.batch_size": _whole(1),
     "train.accumulate": _whole(1),
-    "train.optimizer": _one_of(OPTIMIZERS),
+    "train.optimizer": _one_of(registries.OPTIMIZERS),
     "train.learning_rate": _above_zero(),
     "train.min_learning_rate": _at_least(0),
     "train.warmup_epochs": _at_least(0),
     "train.warmup_learning_rate": _at_least(0),
     "train.cooldown_epochs": _whole(0),
-    "train.schedule_by": _one_of(SCHEDULES),
+    "train.schedule_by": _one_of(registries.SCHEDULES),
     "train.base_batch_size": _whole(0),
     "train.weight_decay": _at_least(0),
     "train.grad_clip": _at_least(0),
     "train.ema_decay": (lambda value: _is_number(value) and 0 <= value < 1, "must be at least 0 and below 1"),
-    "train.loss": _one_of(LOSSES),
+    "train.loss": _one_of(registries.LOSSES),
     "train.tet_means": (_is_number, "must be a number"),
     "train.tet_lambda": _within(0, 1),
-    "train.on_nonfinite": _one_of(ON_NONFINITE),
-    "train.batch_norm": _one_of(BATCH_NORMS),
+    "train.on_nonfinite": _one_of(registries.ON_NONFINITE),
+    "train.batch_norm": _one_of(registries.BATCH_NORMS),
     "train.lean": _switch(),
     "train.recompute": _switch(),
     "train.cpu_devices": _whole(1),

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-FRAMES = ("count", "duration")  # the ways to cut a recording into runs
+from stata_jax.registries import FRAMES
+
 MOST = 255  # the largest count that a frame holds
 
 

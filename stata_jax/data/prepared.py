@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from stata_jax.data.events import FRAMES
 from stata_jax.data.protocol import DataError
 from stata_jax.data.readers.tfds_store import need_array_record
 from stata_jax.data.recordings import DiskStore, RecordingSource, Store, load, make_source
 from stata_jax.paths import expand
+from stata_jax.registries import FRAMES
 
 _BUILDERS = {"cifar10_dvs": "Cifar10Dvs", "dvs128_gesture": "Dvs128Gesture", "nmnist": "Nmnist"}
 _IN_MEMORY = 2 * 2**30  # bytes of frames that a data set may take to be held in memory

@@ -11,7 +11,8 @@ from stata_jax.models.layers import Seen
 from stata_jax.pruning.maps import Aligned, attention_map
 from stata_jax.pruning.metrics import token_scores
 from stata_jax.pruning.placement import kept_tokens
-from stata_jax.pruning.select import SLOTS, gather_tokens, stable_slots, top_tokens
+from stata_jax.pruning.select import gather_tokens, stable_slots, top_tokens
+from stata_jax.registries import SLOTS
 
 
 class Block(Protocol):

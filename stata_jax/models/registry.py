@@ -3,17 +3,9 @@
 import difflib
 from typing import Any
 
-from stata_jax.models.sdt import SpikeDrivenTransformer
-from stata_jax.models.spikformer import Spikformer
-from stata_jax.models.spikingformer import Spikingformer
 from stata_jax.models.transformer import SpikingTransformer
 from stata_jax.pruning.placement import prune_positions
-
-FAMILIES: dict[str, type[SpikingTransformer]] = {
-    "spikformer": Spikformer,
-    "spikingformer": Spikingformer,
-    "sdt": SpikeDrivenTransformer,
-}
+from stata_jax.registries import FAMILIES
 
 # The variants of each family: what differs from the defaults of the modules, in the words of their fields.
 _VARIANTS: dict[tuple[str, str], dict[str, Any]] = {

@@ -12,10 +12,8 @@ from einops import rearrange
 from stata_jax.models.encoder import encode
 from stata_jax.models.initial import normal_002
 from stata_jax.models.layers import Parts, Seen
-from stata_jax.pruning.maps import INTRA_TOKENS, MATCHES, Aligned
-
-POOLS = ("all", "tokens")
-NEURONS = ("lif", "plif")
+from stata_jax.pruning.maps import Aligned
+from stata_jax.registries import INTRA_TOKENS, MATCHES, NEURONS, POOLS
 
 
 class Block(nn.Module):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-DISTANCES = ("norm", "mse")
+from stata_jax.registries import DISTANCES
 
 
 def distance(student: jax.Array, teacher: jax.Array, *, kind: str, where: jax.Array | None = None) -> jax.Array:

@@ -8,9 +8,7 @@ from einops import rearrange
 
 from stata_jax.kernels.residuals import later
 from stata_jax.pruning.select import gather_tokens
-
-MATCHES = ("interpolate", "gather")
-INTRA_TOKENS = ("patches", "slots")
+from stata_jax.registries import MATCHES
 
 
 class Aligned(NamedTuple):

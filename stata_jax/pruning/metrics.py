@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-METRICS = ("anchor", "ssa", "l1", "random")
+from stata_jax.registries import METRICS
 
 
 def query_scores(query: jax.Array, keys: jax.Array) -> jax.Array:

@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-SLOTS = ("sorted", "stable")
-
 
 def scattered_order(n: int) -> np.ndarray:
     """A fixed order of the patches of a square image that scatters any first few over rows and columns.

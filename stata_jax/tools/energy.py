@@ -10,8 +10,8 @@ from typing import Any
 
 import jax
 
-from stata_jax.models.registry import FAMILIES
 from stata_jax.models.transformer import SpikingTransformer
+from stata_jax.registries import FAMILIES
 from stata_jax.tools.operations import count_macs
 from stata_jax.tools.rates import mean_rates
 

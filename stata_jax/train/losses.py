@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from stata_jax.pruning.align import inter_alignment, intra_alignment
-
-CLASSIFICATION = ("cross_entropy", "tet")
+from stata_jax.registries import LOSSES
 
 
 def tet_loss(step_logits: jax.Array, targets: jax.Array, *, means: float, lamb: float) -> jax.Array:
@@ -70,8 +69,8 @@ def stata_loss(
 
     Source: STATA, Eqs. 10-12.
     """
-    if classification not in CLASSIFICATION:
-        raise ValueError(f"unknown loss {classification!r}: use one of {', '.join(CLASSIFICATION)}")
+    if classification not in LOSSES:
+        raise ValueError(f"unknown loss {classification!r}: use one of {', '.join(LOSSES)}")
     cross_entropy = jnp.mean(optax.softmax_cross_entropy(logits, targets))
     terms = {"cross_entropy": cross_entropy}
     if classification == "tet":

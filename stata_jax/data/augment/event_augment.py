@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 from stata_jax.data import draws
 from stata_jax.data.augment import warp
+from stata_jax.registries import CUTOUTS
 
 OPERATIONS = ("identity", "shear_x", "translate_x", "translate_y", "rotate", "cutout")
 MAGNITUDES = 31
@@ -134,8 +135,8 @@ def augment_events(key: jax.Array, recordings: jax.Array, *, cutout: str = "side
     """
     if recordings.ndim != 5:
         raise ValueError(f"augment.events needs recordings (B, T, H, W, 2), got {recordings.shape}: turn it off")
-    if cutout not in ("side", "area"):
-        raise ValueError(f"augment.event_cutout must be side or area, got {cutout!r}")
+    if cutout not in CUTOUTS:
+        raise ValueError(f"augment.event_cutout must be {' or '.join(CUTOUTS)}, got {cutout!r}")
     batch, _, height, width, _ = recordings.shape
 
     def one(uniform: jax.Array, recording: jax.Array) -> jax.Array:
