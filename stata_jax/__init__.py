@@ -9,7 +9,7 @@ The name is looked up when it is first used, so that `import stata_jax` alone lo
 
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["create_model"]
 
 

@@ -21,7 +21,7 @@ def installed(tmp_path_factory):
     tmp = tmp_path_factory.mktemp("install")
     for name in ("stata_jax", "configs"):
         shutil.copytree(ROOT / name, tmp / "source" / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp / "source")
     command = [sys.executable, "-c", "import setuptools; setuptools.setup()", "-q", "build", "--build-lib", tmp / "lib"]
     done = subprocess.run(command, cwd=tmp / "source", capture_output=True, text=True, check=False)
