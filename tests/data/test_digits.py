@@ -1,262 +1,212 @@
-"""Cluttered digits against NumPy loops over the same scene."""
+"""Epochs and batches: what an image depends on, what it is made of, and that none is missed or counted twice."""
 
-import functools
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
 
-from stata_jax.data.digits import (
-    DigitBank,
-    Scene,
-    cluttered_digit,
-    draw_scene,
-    enlarge,
-    load_banks,
-    paint,
-    split_originals,
-)
+from stata_jax.data import source as source_module
+from stata_jax.data.digits import DigitBank, cluttered_digit
+from stata_jax.data.source import DigitsSource, epoch_order, make_source
+from stata_jax.streams import PRNG, Stream, stream_key
 
-OPTIONS = {"image_size": 32, "fragment": 8, "clutter": 8, "noise": 0.0}
+OPTIONS = {
+    "image_size": 24,
+    "train_examples": 64,
+    "test_examples": 21,
+    "test_seed": 5,
+    "size": 12,
+    "clutter": 3,
+    "fragment": 6,
+    "noise": 0.1,
+    "batch_size": 16,
+    "eval_batch_size": 8,
+    "seed": 0,
+}
 
 
 @pytest.fixture(scope="module")
-def banks() -> tuple[DigitBank, DigitBank]:
-    return load_banks(16)
+def source() -> DigitsSource:
+    return make_source(**OPTIONS)
 
 
-@functools.lru_cache
-def drawer(**options):
-    """`cluttered_digit` over a batch of keys and digits, compiled once per set of options."""
-
-    def draw(key, bank, labels, index):
-        return cluttered_digit(key, bank, labels, index, **options)
-
-    return jax.jit(jax.vmap(draw, in_axes=(0, None, None, 0)))
+def epoch_of(source: DigitsSource, epoch: int) -> dict[str, np.ndarray]:
+    batches = [jax.device_get(source.train_batch(epoch, step)) for step in range(source.steps_per_epoch)]
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
 
-def draw_batch(seed: int, bank: DigitBank, count: int, **changes) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Images of random digits of the bank, and which digits they show."""
-    shown = np.random.RandomState(seed).randint(0, len(bank.labels), count).astype(np.int32)
-    keys = jax.random.split(jax.random.key(seed), count)
-    return shown, jax.device_get(drawer(**{**OPTIONS, **changes})(keys, bank.images, bank.labels, shown))
+def whole_test_set(source: DigitsSource) -> dict[str, np.ndarray]:
+    batches = [jax.device_get(source.test_batch(step)) for step in range(source.test_steps)]
+    joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    return {name: value[joined["mask"]] for name, value in joined.items()}
 
 
-def draw_scenes(count: int, **options) -> tuple[np.ndarray, Scene]:
-    """Scenes of digits 0, 1, 2 ... of the bank, in turn."""
-    index = np.arange(count, dtype=np.int32) % options["num_digits"]
-    keys = jax.random.split(jax.random.key(3), count)
-    return index, jax.device_get(jax.jit(jax.vmap(lambda key, i: draw_scene(key, i, **options)))(keys, index))
+def with_ink(bank: DigitBank, ink: int) -> DigitBank:
+    """The bank with every pixel of every digit at one value."""
+    return bank._replace(images=jnp.full_like(bank.images, ink))
 
 
-def overlap(place: np.ndarray, fragment: int, corner: np.ndarray, size: int) -> int:
-    """Rows or columns, whichever are fewer, that a fragment and the digit's box have in common."""
-    common = [
-        len(set(range(place[axis], place[axis] + fragment)) & set(range(corner[axis], corner[axis] + size)))
-        for axis in (0, 1)
-    ]
-    return min(common)
+def test_counts_and_shapes(source):
+    assert (source.num_classes, source.image_shape) == (10, (24, 24, 1))
+    assert (source.train_examples, source.test_examples) == (64, 21)
+    assert (source.steps_per_epoch, source.test_steps) == (4, 3)
+    train = {"image": ((16, 24, 24, 1), np.float32), "label": ((16,), np.int32), "corner": ((16, 2), np.int32)}
+    test = {name: ((8, *shape[1:]), dtype) for name, (shape, dtype) in train.items()} | {"mask": ((8,), np.bool_)}
+    for batch, expected in ((source.train_batch(0, 0), train), (source.test_batch(0), test)):
+        assert {name: (value.shape, value.dtype) for name, value in batch.items()} == expected
+    image = np.asarray(source.train_batch(0, 0)["image"])
+    assert (image.min(), image.max()) == (0, 1)
 
 
-def test_split_is_a_fixed_stratified_partition():
-    target = load_digits().target
-    train, test = split_originals(target)
-    assert not set(train) & set(test)
-    assert sorted([*train, *test]) == list(range(1797))
-    for label in range(10):
-        members = np.sum(target == label)
-        assert abs(np.sum(target[test] == label) - members / 4) <= 0.5
-    again = split_originals(target)
-    np.testing.assert_array_equal(train, again[0])
-    # The division of the originals must never change: results before and after would not compare.
-    assert (len(train), len(test)) == (1347, 450)
-    assert (train[:4].tolist(), test[:4].tolist()) == ([1644, 1050, 1070, 1064], [70, 143, 495, 613])
+def test_training_image_follows_from_seed_epoch_and_index(source):
+    def draw(seed_key, epoch, index):
+        key = jax.random.fold_in(jax.random.fold_in(seed_key, epoch), index)
+        bank = source.train_bank
+        options = {"image_size": 24, "fragment": 6, "clutter": 3, "noise": 0.1}
+        return cluttered_digit(key, bank.images, bank.labels, index % 1347, **options)
+
+    draw = jax.jit(draw)
+    seed_key = stream_key(0, Stream.TRAINING_SCENES, impl=PRNG)
+    order = np.asarray(epoch_order(jax.random.fold_in(seed_key, 2), 64))
+    batch = source.train_batch(2, 3)
+    for place in (0, 7, 15):
+        alone = draw(seed_key, 2, jnp.int32(order[3 * 16 + place]))
+        for name, value in alone.items():
+            np.testing.assert_allclose(value, batch[name][place], atol=1e-6)
 
 
-def test_classes_alternate_within_a_split():
-    target = load_digits().target
-    for originals in split_originals(target):
-        for start in range(0, len(originals) - 100, 37):
-            counts = np.bincount(target[originals[start : start + 100]], minlength=10)
-            assert counts.min() >= 8
-            assert counts.max() <= 12
+def test_epoch_shows_every_image_once_in_an_order_of_its_own(source):
+    orders = [np.asarray(epoch_order(jax.random.fold_in(source.train_key, epoch), 64)) for epoch in range(3)]
+    for epoch, order in enumerate(orders):
+        assert sorted(order) == list(range(64))
+        labels = epoch_of(source, epoch)["label"]
+        np.testing.assert_array_equal(labels, np.asarray(source.train_bank.labels)[order])
+        counts = np.bincount(labels, minlength=10)
+        assert counts.max() - counts.min() <= 2
+    assert not np.array_equal(orders[0], orders[1])
+    assert not np.array_equal(orders[1], orders[2])
+    assert not np.array_equal(orders[0], np.arange(64))
 
 
-def test_banks_hold_the_originals_they_name(banks):
-    digits = load_digits()
-    assert not set(banks[0].originals.tolist()) & set(banks[1].originals.tolist())
-    for bank in banks:
-        assert (bank.images.dtype, bank.labels.dtype) == (jnp.uint8, jnp.int32)
-        originals = np.asarray(bank.originals)
-        np.testing.assert_array_equal(bank.labels, digits.target[originals])
-        resized = jax.image.resize(jnp.asarray(digits.images[originals], jnp.float32), bank.images.shape, "linear")
-        np.testing.assert_allclose(np.asarray(bank.images, np.float32), resized * (255 / 16), atol=0.51)
+def test_epoch_is_repeatable_and_unlike_the_next(source):
+    first, again, following = epoch_of(source, 0), epoch_of(make_source(**OPTIONS), 0), epoch_of(source, 1)
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, again[name])
+    keys = [jax.random.fold_in(source.train_key, epoch) for epoch in (0, 1)]
+    back = [np.argsort(np.asarray(epoch_order(key, 64))) for key in keys]
+    np.testing.assert_array_equal(first["label"][back[0]], following["label"][back[1]])
+    same = np.all(first["image"][back[0]] == following["image"][back[1]], axis=(1, 2, 3))
+    assert not same.any()
 
 
-@pytest.mark.parametrize("size", [1, 5, 8, 16, 21])
-def test_enlarge_interpolates_between_pixel_centres(size):
-    images = np.random.RandomState(0).randint(0, 17, (2, 8, 8)).astype(np.float64)
-    images[:, 0, 0], images[:, 7, 7] = 0, 16
-    expected = np.zeros((2, size, size))
-    for row in range(size):
-        for column in range(size):
-            weight_row = np.interp((row + 0.5) * 8 / size - 0.5, range(8), range(8))
-            weight_column = np.interp((column + 0.5) * 8 / size - 0.5, range(8), range(8))
-            for n in range(2):
-                along = [np.interp(weight_column, range(8), images[n, r]) for r in range(8)]
-                expected[n, row, column] = np.interp(weight_row, range(8), along)
-    np.testing.assert_allclose(enlarge(images, size), expected * 255 / 16, atol=0.5 + 1e-9)
+def test_images_do_not_depend_on_the_batch_size(source):
+    whole, parts = epoch_of(source, 1), epoch_of(dataclasses.replace(source, batch_size=12), 1)
+    assert len(parts["label"]) == 60
+    for name, value in parts.items():
+        np.testing.assert_allclose(value, whole[name][:60], atol=1e-6)
+    whole, parts = whole_test_set(source), whole_test_set(dataclasses.replace(source, eval_batch_size=30))
+    for name, value in parts.items():
+        np.testing.assert_allclose(value, whole[name], atol=1e-6)
 
 
-def test_alone_and_without_noise_the_image_is_the_digit_at_its_corner(banks):
-    shown, batch = draw_batch(0, banks[0], 50, clutter=0)
-    for index, image, label, corner in zip(shown, batch["image"], batch["label"], batch["corner"], strict=True):
-        expected = np.zeros((32, 32, 1), np.float32)
-        row, column = corner
-        expected[row : row + 16, column : column + 16, 0] = np.asarray(banks[0].images[index], np.float32) / 255
-        np.testing.assert_allclose(image, expected, atol=1e-7)
-        assert label == banks[0].labels[index]
+def test_seed_changes_the_training_images_and_the_test_seed_the_test_images(source):
+    other = make_source(**{**OPTIONS, "seed": 1})
+    assert not np.array_equal(source.train_batch(0, 0)["image"], other.train_batch(0, 0)["image"])
+    np.testing.assert_array_equal(source.test_batch(1)["image"], other.test_batch(1)["image"])
+    other = make_source(**{**OPTIONS, "test_seed": 6})
+    np.testing.assert_array_equal(source.train_batch(0, 0)["image"], other.train_batch(0, 0)["image"])
+    assert not np.array_equal(source.test_batch(1)["image"], other.test_batch(1)["image"])
 
 
-def test_fragments_never_hide_the_digit(banks):
-    shown, batch = draw_batch(1, banks[1], 50)
-    bare_shown, bare = draw_batch(1, banks[1], 50, clutter=0)
-    np.testing.assert_array_equal(shown, bare_shown)
-    np.testing.assert_array_equal(batch["corner"], bare["corner"])
-    assert np.all(batch["image"] >= bare["image"])
-    assert np.all(np.sum(batch["image"] > bare["image"], axis=(1, 2, 3)) > 50)
+def test_every_test_image_counts_once(source):
+    masks = [np.asarray(source.test_batch(step)["mask"]) for step in range(3)]
+    assert [mask.sum() for mask in masks] == [8, 8, 5]
+    assert masks[2].tolist() == [True] * 5 + [False] * 3
+    padded = source.test_batch(2)
+    np.testing.assert_array_equal(padded["image"][5:], source.test_batch(0)["image"][:3])
+    np.testing.assert_array_equal(whole_test_set(source)["label"], source.test_bank.labels[:21])
 
 
-def test_output_types(banks):
-    _, batch = draw_batch(2, banks[0], 3)
-    assert {name: (value.shape, value.dtype) for name, value in batch.items()} == {
-        "image": ((3, 32, 32, 1), np.float32),
-        "label": ((3,), np.int32),
-        "corner": ((3, 2), np.int32),
-    }
+def test_more_images_than_digits_show_the_digits_again(source):
+    few = dataclasses.replace(source, test_bank=jax.tree.map(lambda array: array[:4], source.test_bank))
+    labels = whole_test_set(few)["label"]
+    np.testing.assert_array_equal(labels, np.resize(np.asarray(few.test_bank.labels), 21))
+    images = whole_test_set(few)["image"]
+    assert not np.array_equal(images[0], images[4])
 
 
-def test_paint_matches_a_loop_over_pixels():
-    random = np.random.RandomState(0)
-    bank = random.randint(0, 256, (5, 6, 6)).astype(np.uint8)
-    scene = Scene(
-        corner=np.array([3, 1]),
-        sources=np.array([4, 0, 2]),
-        cuts=np.array([[0, 3], [3, 0], [1, 2]]),
-        places=np.array([[7, 0], [0, 7], [4, 4]]),
+def test_each_split_is_made_of_its_own_digits_only(source):
+    assert not set(source.train_bank.originals.tolist()) & set(source.test_bank.originals.tolist())
+    marked = dataclasses.replace(
+        source,
+        options=dataclasses.replace(source.options, noise=0.0),
+        train_bank=with_ink(source.train_bank, 204),
+        test_bank=with_ink(source.test_bank, 51),
     )
-    expected = np.zeros((10, 10), np.uint8)
-    for row in range(10):
-        for column in range(10):
-            ink = [0]
-            if 0 <= row - 3 < 6 and 0 <= column - 1 < 6:
-                ink.append(bank[1, row - 3, column - 1])
-            for source, cut, place in zip(scene.sources, scene.cuts, scene.places, strict=True):
-                down, right = row - place[0], column - place[1]
-                if 0 <= down < 3 and 0 <= right < 3:
-                    ink.append(bank[source, cut[0] + down, cut[1] + right])
-            expected[row, column] = max(ink)
-    arrays = jax.tree.map(functools.partial(jnp.asarray, dtype=jnp.int32), scene)
-    np.testing.assert_array_equal(paint(jnp.asarray(bank), 1, arrays, image_size=10, fragment=3), expected)
+    for batch, ink in ((marked.train_batch(0, 0), 0.8), (marked.test_batch(0), 0.2)):
+        image = np.asarray(batch["image"])
+        np.testing.assert_allclose(np.unique(image), [0, ink], atol=1e-6)
+        assert np.all(np.sum(image > 0, axis=(1, 2, 3)) > 12 * 12)  # the digit and some fragments
 
 
-def test_scene_reaches_all_it_may_and_nothing_else():
-    size, image_size, fragment = 6, 12, 4
-    index, scene = draw_scenes(6000, num_digits=7, size=size, image_size=image_size, fragment=fragment, clutter=3)
-    assert {tuple(corner) for corner in scene.corner} == {(r, c) for r in range(7) for c in range(7)}
-    assert {tuple(cut) for cut in scene.cuts.reshape(-1, 2)} == {(r, c) for r in range(3) for c in range(3)}
-    for shown in range(7):
-        assert set(scene.sources[index == shown].ravel()) == set(range(7)) - {shown}
-
-    # In this geometry one row or column may overlap, so all free places around one corner, and only those, occur.
-    corner = np.array([2, 5])
-    here = scene.places[np.all(scene.corner == corner, axis=1)].reshape(-1, 2)
-    free = {
-        (r, c) for r in range(9) for c in range(9) if overlap(np.array([r, c]), fragment, corner, size) <= fragment // 4
-    }
-    assert {tuple(place) for place in here} == free
-    counts = np.unique(here, axis=0, return_counts=True)[1]
-    expected = len(here) / len(free)
-    assert np.sum((counts - expected) ** 2 / expected) < len(free) + 5 * np.sqrt(2 * len(free))
+def test_digit_stands_at_its_corner(source):
+    clean = dataclasses.replace(source, options=dataclasses.replace(source.options, noise=0.0))
+    batch = jax.device_get(clean.test_batch(0))
+    for i, (row, column) in enumerate(batch["corner"]):
+        digit = np.asarray(source.test_bank.images[i], np.float32) / 255
+        window = batch["image"][i, row : row + 12, column : column + 12, 0]
+        assert np.all(window >= digit - 1e-6)
+        inside = (slice(2, -2), slice(2, -2))  # fragments of 6 pixels reach in by one
+        np.testing.assert_allclose(window[inside], digit[inside], atol=1e-6)
 
 
-def test_default_fragments_keep_off_the_digit():
-    _, scene = draw_scenes(300, num_digits=50, size=16, image_size=32, fragment=8, clutter=8)
-    depth = np.array(
-        [
-            [overlap(place, 8, corner, 16) for place in places]
-            for corner, places in zip(scene.corner, scene.places, strict=True)
-        ]
-    )
-    assert depth.max() == 2
-    assert scene.places.min() == 0
-    assert scene.places.max() == 32 - 8
+def test_batches_are_compiled_once(source):
+    source.train_batch(0, 0), source.test_batch(0)
+    sizes = [f._cache_size() for f in (source_module._draw_train_batch, source_module._draw_test_batch)]
+    source.train_batch(3, 2), source.test_batch(2), source.train_batch(np.int64(1), np.int32(1))
+    assert sizes == [f._cache_size() for f in (source_module._draw_train_batch, source_module._draw_test_batch)]
 
 
-def test_fragments_take_the_least_overlap_where_there_is_no_room():
-    _, scene = draw_scenes(20, num_digits=5, size=8, image_size=10, fragment=6, clutter=4)
-    for corner, places in zip(scene.corner, scene.places, strict=True):
-        least = min(overlap(np.array([r, c]), 6, corner, 8) for r in range(5) for c in range(5))
-        assert least > 6 // 4
-        assert {overlap(place, 6, corner, 8) for place in places} == {least}
-
-
-def test_noise_has_the_given_deviation_and_is_clipped():
-    grey = DigitBank(*(jnp.full((2, 16, 16), 128, jnp.uint8), jnp.zeros(2, jnp.int32), jnp.zeros(2, jnp.int32)))
-    options = {"image_size": 16, "fragment": 4, "clutter": 0}
-    _, batch = draw_batch(0, grey, 100, **options, noise=0.05)
-    noise = batch["image"] - np.float32(128 / 255)
-    assert abs(noise.mean()) < 2e-3
-    assert abs(noise.std() - 0.05) < 2e-3
-    assert np.unique(batch["image"]).size > 1000
-    _, loud = draw_batch(0, grey, 100, **options, noise=1.0)
-    assert (loud["image"].min(), loud["image"].max()) == (0, 1)
-
-
-def test_noise_leaves_the_scene_alone(banks):
-    _, clean = draw_batch(5, banks[0], 10)
-    _, noisy = draw_batch(5, banks[0], 10, noise=0.01)
-    np.testing.assert_array_equal(clean["corner"], noisy["corner"])
-    np.testing.assert_allclose(clean["image"], noisy["image"], atol=0.06)
-    assert np.mean(clean["image"] == noisy["image"]) < 0.7  # background below zero is clipped
-
-
-def test_an_image_follows_from_its_key(banks):
-    bank = banks[0]
-    draw = drawer(**OPTIONS)
-    index = np.array([7, 7, 7], np.int32)
-    keys = jax.random.split(jax.random.key(0))
-    image = draw(keys[np.array([0, 1, 0])], bank.images, bank.labels, index)["image"]
-    np.testing.assert_array_equal(image[0], image[2])
-    assert np.any(image[0] != image[1])
+def test_no_batch_beyond_the_last(source):
+    for call in (
+        lambda: source.train_batch(0, 4),
+        lambda: source.train_batch(0, -1),
+        lambda: source.train_batch(-1, 0),
+        lambda: source.test_batch(3),
+    ):
+        with pytest.raises(ValueError, match="must be"):
+            call()
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"image_size": 15}, "image_size 15"),
-        ({"fragment": 17}, "fragment must be 1 to 16 pixels, the digits' size, got 17"),
-        ({"fragment": 0}, "got 0"),
-        ({"clutter": -1}, "clutter .* got -1"),
-        ({"noise": -0.1}, "noise .* got -0.1"),
-        ({"noise": float("nan")}, "noise .* got nan"),
+        ({"size": 25}, "data.digits.size must be at most 24, got 25"),
+        ({"size": 0}, "data.digits.size must be at least 1 and finite, got 0"),
+        ({"fragment": 13}, "data.digits.fragment must be at most 12, got 13"),
+        ({"fragment": 0}, "data.digits.fragment .* got 0"),
+        ({"clutter": -1}, "data.digits.clutter .* got -1"),
+        ({"noise": -0.5}, "data.digits.noise .* got -0.5"),
+        ({"noise": float("nan")}, "data.digits.noise .* got nan"),
+        ({"train_examples": 15}, "data.train_examples must be at least 16 .* got 15"),
+        ({"test_examples": 0}, "data.test_examples must be at least 1 .* got 0"),
+        ({"batch_size": 0}, "train.batch_size .* got 0"),
+        ({"eval_batch_size": 0}, "eval.batch_size .* got 0"),
+        ({"channels": 0}, "data.channels must be at least 1 .* got 0"),
+        ({"num_classes": 9}, "data.num_classes must be at least 10 .* got 9"),
     ],
 )
-def test_options_are_checked(banks, changes, message):
-    bank = banks[0]
+def test_options_are_checked(changes, message):
     with pytest.raises(ValueError, match=message):
-        cluttered_digit(jax.random.key(0), bank.images, bank.labels, 0, **{**OPTIONS, **changes})
+        make_source(**{**OPTIONS, **changes})
 
 
-def test_banks_are_checked(banks):
-    bank = banks[0]
-    with pytest.raises(ValueError, match=r"bank must be .* float32"):
-        cluttered_digit(jax.random.key(0), bank.images.astype(jnp.float32), bank.labels, 0, **OPTIONS)
-    with pytest.raises(ValueError, match=r"labels must be \(1347,\)"):
-        cluttered_digit(jax.random.key(0), bank.images, bank.labels[:5], 0, **OPTIONS)
-    with pytest.raises(ValueError, match="single digit"):
-        cluttered_digit(jax.random.key(0), bank.images[:1], bank.labels[:1], 0, **OPTIONS)
-    with pytest.raises(ValueError, match="size must be at least 1 pixel, got 0"):
-        load_banks(0)
+def test_more_channels_are_all_the_same():
+    grey = make_source(**OPTIONS).train_batch(0, 0)["image"]
+    source = make_source(**OPTIONS, channels=3, num_classes=100)
+    assert source.image_shape == (*grey.shape[1:3], 3)
+    image = np.asarray(source.train_batch(0, 0)["image"])
+    np.testing.assert_array_equal(image, np.repeat(image[..., :1], 3, axis=-1))
+    np.testing.assert_allclose(image[..., :1], grey, rtol=0, atol=1e-6)  # another program, which may round otherwise
