@@ -105,19 +105,19 @@ METRICS = Registry(
 SOURCES = Sources(
     {
         "images": {
-            "digits": "stata_jax.data.opening:digits",
-            "cifar10": "stata_jax.data.opening:cifar",
-            "cifar100": "stata_jax.data.opening:cifar",
+            "digits": "stata_jax.data.sources.digits:open_digits",
+            "cifar10": "stata_jax.data.sources.cifar:open_cifar",
+            "cifar100": "stata_jax.data.sources.cifar:open_cifar",
         },
         "pictures": {
-            "imagenet": "stata_jax.data.opening:imagenet",
-            "image_folder": "stata_jax.data.opening:image_folder",
+            "imagenet": "stata_jax.data.sources.imagenet:open_imagenet",
+            "image_folder": "stata_jax.data.sources.image_folder:open_image_folder",
         },
         "recordings": {
-            "cifar10_dvs": "stata_jax.data.opening:recordings",
-            "dvs128_gesture": "stata_jax.data.opening:recordings",
-            "nmnist": "stata_jax.data.opening:recordings",
-            "digits_dvs": "stata_jax.data.opening:digits_dvs",
+            "cifar10_dvs": "stata_jax.data.sources.cifar10_dvs:open_cifar10_dvs",
+            "dvs128_gesture": "stata_jax.data.sources.dvs128_gesture:open_dvs128_gesture",
+            "nmnist": "stata_jax.data.sources.nmnist:open_nmnist",
+            "digits_dvs": "stata_jax.data.sources.digits_dvs:open_digits_dvs",
         },
     }
 )

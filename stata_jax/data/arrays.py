@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stata_jax.data.batches import Plan
-from stata_jax.data.source import epoch_order
+from stata_jax.data.batches import Plan, Planned
+from stata_jax.data.draws import epoch_order
+from stata_jax.data.options import SourceOptions
 from stata_jax.streams import PRNG, Stream, stream_key
 
 
@@ -32,7 +33,7 @@ def _gather(images: jax.Array, labels: jax.Array, indices: jax.Array) -> dict[st
     return {"image": images[indices], "label": labels[indices]}
 
 
-class ArraySource:
+class ArraySource(Planned):
     """Batches of arrays on the device, a `Source`.
 
     The order of an epoch is a permutation that follows from the seed and the epoch alone.
@@ -42,25 +43,17 @@ class ArraySource:
         self,
         train: tuple[np.ndarray, np.ndarray],
         test: tuple[np.ndarray, np.ndarray],
+        options: SourceOptions,
         *,
         num_classes: int,
-        batch_size: int,
-        eval_batch_size: int,
-        seed: int,
-        process_index: int = 0,
-        process_count: int = 1,
     ) -> None:
         """Moves the data to the device.
 
         Args:
           train: Images (N, ...) uint8 and labels (N,) of the training set.
           test: The same of the test set.
+          options: Batch sizes, processes, and the seed of the order of the epochs.
           num_classes: Number of classes; the labels are below it.
-          batch_size: Images per training batch, over all processes.
-          eval_batch_size: Images per test batch, over all processes.
-          seed: What the order of the epochs follows from.
-          process_index: Which process this is.
-          process_count: How many share each batch.
 
         Raises:
           DataError: If there are fewer images than a batch.
@@ -71,25 +64,14 @@ class ArraySource:
                 raise ValueError(f"{len(labels)} labels do not fit {images.dtype} images {images.shape}")
             if len(labels) and (labels.min() < 0 or labels.max() >= num_classes):
                 raise ValueError(f"labels must be from 0 to {num_classes - 1}, got {labels.min()} to {labels.max()}")
-        self.plan = Plan(len(train[1]), len(test[1]), batch_size, eval_batch_size, process_index, process_count)
-        self.train_examples, self.test_examples = self.plan.train_examples, self.plan.test_examples
+        self.plan = Plan.of(options, train=len(train[1]), test=len(test[1]))
         self.num_classes = num_classes
         self.image_shape: tuple[int, ...] = train[0].shape[1:]
         self._train, self._test = (
             (jnp.asarray(images), jnp.asarray(labels, jnp.int32)) for images, labels in (train, test)
         )
-        self._key = stream_key(seed, Stream.ORDER, impl=PRNG)
+        self._key = stream_key(options.seed, Stream.ORDER, impl=PRNG)
         self._shuffled: tuple[int, jax.Array] | None = None  # the latest epoch and its order
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Whole batches in an epoch; what is left over is not shown in that epoch."""
-        return self.plan.steps_per_epoch
-
-    @property
-    def test_steps(self) -> int:
-        """Batches that hold every test image; the last may be padded."""
-        return self.plan.test_steps
 
     def train_batch(self, epoch: int, step: int) -> dict[str, jax.Array]:
         """Batch `step` of an epoch, see `Source.train_batch`.

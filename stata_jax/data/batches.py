@@ -1,10 +1,11 @@
-"""Which examples make up a batch: arithmetic on positions, shared by the sources of stored data."""
+"""Which examples make up a batch: arithmetic on positions, shared by all sources of this package."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from stata_jax.data.options import SourceOptions
 from stata_jax.data.protocol import DataError
 
 
@@ -36,6 +37,12 @@ class Plan:
     process_index: int = 0
     process_count: int = 1
     no_training: str = ""
+
+    @classmethod
+    def of(cls, options: SourceOptions, *, train: int, test: int, no_training: str = "") -> "Plan":
+        """The plan of `train` and `test` examples by the batch sizes and processes of the options."""
+        sizes = options.batch_size, options.eval_batch_size
+        return cls(train, test, *sizes, options.process_index, options.process_count, no_training)
 
     def __post_init__(self) -> None:
         if not 0 <= self.process_index < self.process_count:
@@ -108,6 +115,52 @@ class Plan:
         return positions % self.test_examples, positions < self.test_examples
 
 
+class Planned:
+    """The counts of a `stata_jax.data.protocol.Source` that has its batches from a plan.
+
+    Attributes:
+      plan: How the examples are cut into batches.
+    """
+
+    plan: Plan
+
+    @property
+    def train_examples(self) -> int:
+        """Training examples per epoch."""
+        return self.plan.train_examples
+
+    @property
+    def test_examples(self) -> int:
+        """Test examples."""
+        return self.plan.test_examples
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch; what is left over is not shown in that epoch."""
+        return self.plan.steps_per_epoch
+
+    @property
+    def test_steps(self) -> int:
+        """Batches that hold every test example; the last may be padded."""
+        return self.plan.test_steps
+
+
+def how_many(available: int, wanted: int, *, key: str) -> int:
+    """The number of examples to use.
+
+    Args:
+      available: Number of examples that there are.
+      wanted: How many to use; 0 for all.
+      key: Config key of `wanted`, for the message.
+
+    Raises:
+      DataError: If there are not as many.
+    """
+    if not 0 <= wanted <= available:
+        raise DataError(f"{key} is {wanted}, but the data set has {available} of them (0 takes all)")
+    return wanted or available
+
+
 def spread(available: int, wanted: int, *, key: str) -> np.ndarray:
     """Indices of the examples to use, spread evenly, since prepared data may be sorted by class.
 
@@ -122,9 +175,7 @@ def spread(available: int, wanted: int, *, key: str) -> np.ndarray:
     Raises:
       DataError: If there are not as many.
     """
-    if not 0 <= wanted <= available:
-        raise DataError(f"{key} is {wanted}, but the data set has {available} of them (0 takes all)")
-    count = wanted or available
+    count = how_many(available, wanted, key=key)
     return np.arange(count) * available // max(count, 1)
 
 

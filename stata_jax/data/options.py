@@ -37,11 +37,11 @@ class SourceOptions:
       process_count: How many share each batch.
     """
 
-    source: str
+    source: str = ""
     data_dir: str = ""
     manual_dir: str = ""
     path: str = ""
-    image_size: int
+    image_size: int = 32
     channels: int = 1
     num_classes: int = 10
     train_examples: int = 0

@@ -5,14 +5,14 @@ the number of threads, processes or restarts.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from stata_jax.data.batches import Plan, spread
+from stata_jax.data.batches import Plan, Planned, spread
+from stata_jax.data.options import SourceOptions
 from stata_jax.data.readers import jpeg
 from stata_jax.data.readers.records import Damage, Records
 from stata_jax.data.stream import Stream, need_grain
@@ -62,67 +62,18 @@ def test_images(records: Records, *, plan: Plan, size: int, crop: float) -> Any:
     return grain.MapDataset.range(plan.test_steps * plan.test_share).map(image_at)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PictureOptions:
-    """What becomes of pictures.
-
-    Attributes:
-      image_size: Height and width of the images, in pixels.
-      channels: 3 for RGB, 1 for grey.
-      crop_scale: Least and largest share of a picture's area in a training crop.
-      test_crop: Share of the shorter side that testing sees, in the middle.
-      workers: Processes that decode; 0 for threads, one per core, in this process.
-      batch_size: Images per training batch, over all processes.
-      eval_batch_size: Images per test batch, over all processes.
-      seed: What the order of the epochs and the crops follow from.
-      train_examples: How many training images to use; 0 for all.
-      test_examples: How many test images to use; 0 for all.
-      process_index: Which process this is.
-      process_count: How many share each batch.
-
-    Raises:
-      DataError: If grain, which reads pictures, is not installed.
-      ValueError: If a number is impossible.
-    """
-
-    image_size: int
-    channels: int = 3
-    crop_scale: tuple[float, float]
-    test_crop: float = 0.875
-    workers: int
-    batch_size: int
-    eval_batch_size: int
-    seed: int
-    train_examples: int = 0
-    test_examples: int = 0
-    process_index: int = 0
-    process_count: int = 1
-
-    def __post_init__(self) -> None:
-        if self.image_size < 1 or self.workers < 0 or not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
-            raise ValueError(
-                "data.image_size must be at least 1, data.workers at least 0, augment.crop_scale two increasing shares "
-                f"above 0 and at most 1: got {self.image_size}, {self.workers}, {self.crop_scale}"
-            )
-        if not 0 < self.test_crop <= 1:
-            raise ValueError(f"data.test_crop must be above 0 and at most 1, got {self.test_crop}: 1 is all of it")
-        if self.channels not in (1, 3):
-            raise ValueError(f"data.channels must be 1, grey, or 3, RGB, for pictures: got {self.channels}")
-        need_grain()
-
-
-class PictureSource:
+class PictureSource(Planned):
     """Batches of pictures of any size, a `Source`. The batches are NumPy arrays."""
 
     def __init__(
-        self, train: Records | None, test: Records, options: PictureOptions, *, num_classes: int, no_training: str = ""
+        self, train: Records | None, test: Records, options: SourceOptions, *, num_classes: int, no_training: str = ""
     ) -> None:
         """Prepares the streams, which start with the first batch.
 
         Args:
           train: The training set, or None to test only.
           test: The test set.
-          options: What becomes of them.
+          options: What becomes of them; `check_options` has passed them.
           num_classes: Number of classes.
           no_training: Why there is no training set.
 
@@ -130,16 +81,8 @@ class PictureSource:
           DataError: If the data is fewer than one batch.
           ValueError: If a batch does not divide over the processes.
         """
-        self.plan = Plan(
-            0 if train is None else len(train),
-            len(test),
-            options.batch_size,
-            options.eval_batch_size,
-            options.process_index,
-            options.process_count,
-            no_training,
-        )
-        self.train_examples, self.test_examples = self.plan.train_examples, self.plan.test_examples
+        trained = 0 if train is None else len(train)
+        self.plan = Plan.of(options, train=trained, test=len(test), no_training=no_training)
         size, channels, workers = options.image_size, options.channels, options.workers
         self.num_classes, self.image_shape = num_classes, (size, size, channels)
         self._train: Stream | None = None
@@ -150,16 +93,6 @@ class PictureSource:
         images = test_images(test, plan=self.plan, size=size, crop=options.test_crop)
         self._test = Stream(images, size=self.plan.test_share, workers=workers)
         self._damaged_test = Damage(test, what="test")
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Whole batches in an epoch; what is left over is not shown in that epoch."""
-        return self.plan.steps_per_epoch
-
-    @property
-    def test_steps(self) -> int:
-        """Batches that hold every test image; the last may be padded."""
-        return self.plan.test_steps
 
     def train_batch(self, epoch: int, step: int) -> dict[str, np.ndarray]:
         """Batch `step` of an epoch, see `Source.train_batch`.
@@ -202,6 +135,26 @@ class PictureSource:
         return batch | {"image": batch["image"].reshape(-1, *self.image_shape)}  # grey pictures have no channel axis
 
 
+def check_options(options: SourceOptions) -> None:
+    """Checks what pictures are opened with, before any is looked for.
+
+    Raises:
+      DataError: If grain, which reads pictures, is not installed.
+      ValueError: If a number is impossible.
+    """
+    size, workers, scale = options.image_size, options.workers, options.crop_scale
+    if size < 1 or workers < 0 or not 0 < scale[0] <= scale[1] <= 1:
+        raise ValueError(
+            "data.image_size must be at least 1, data.workers at least 0, augment.crop_scale two increasing shares "
+            f"above 0 and at most 1: got {size}, {workers}, {scale}"
+        )
+    if not 0 < options.test_crop <= 1:
+        raise ValueError(f"data.test_crop must be above 0 and at most 1, got {options.test_crop}: 1 is all of it")
+    if options.channels not in (1, 3):
+        raise ValueError(f"data.channels must be 1, grey, or 3, RGB, for pictures: got {options.channels}")
+    need_grain()
+
+
 class Split(NamedTuple):
     """Where the pictures of a split come from.
 
@@ -219,7 +172,7 @@ class Split(NamedTuple):
 def make_source(
     train: Split | str,
     test: Split,
-    options: PictureOptions,
+    options: SourceOptions,
     *,
     num_classes: int,
     decode: Callable[[bytes], Image.Image] = jpeg.decode,
@@ -229,7 +182,7 @@ def make_source(
     Args:
       train: The training split, or what to do to get one.
       test: The test split.
-      options: What becomes of the pictures.
+      options: What becomes of the pictures; `check_options` has passed them.
       num_classes: Number of classes.
       decode: From the bytes of a file to a picture.
 

@@ -5,13 +5,14 @@ set is held in memory; of a large one, a background thread reads and decompresse
 """
 
 import concurrent.futures
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from stata_jax.data.batches import Plan, Planned, how_many
+from stata_jax.data.options import SourceOptions
 from stata_jax.data.protocol import DataError
 
 Batch = dict[str, np.ndarray]
@@ -125,51 +126,39 @@ class Ahead:
         return self._pending.pop(key).result()
 
 
-@dataclass(frozen=True, eq=False)
-class RecordingSource:
-    """Batches of recordings; made by `make_source`.
+class RecordingSource(Planned):
+    """Batches of recordings, a `Source`.
 
     Attributes:
       train: training recordings, of which the first `train_examples` count.
       test: test recordings, of which the first `test_examples` count.
       num_classes: number of classes that there are recordings of.
       image_shape: `(T, H, W, 2)` of a recording.
-      train_examples: training recordings per epoch.
-      test_examples: test recordings.
-      batch_size: recordings per training batch, over all processes.
-      eval_batch_size: recordings per test batch, over all processes.
-      seed: what the order of the epochs follows from.
-      process_index: which share of each batch is this process's.
-      process_count: number of shares.
-      depth: batches to read ahead.
     """
 
-    train: Store
-    test: Store
-    num_classes: int
-    image_shape: tuple[int, ...]
-    train_examples: int
-    test_examples: int
-    batch_size: int
-    eval_batch_size: int
-    seed: int
-    process_index: int
-    process_count: int
-    depth: int
-    _ahead: Ahead = field(init=False, repr=False)
+    def __init__(self, train: Store, test: Store, options: SourceOptions, *, num_classes: int, depth: int = 0) -> None:
+        """Looks at the shape of a recording.
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_ahead", Ahead(self._make, self.depth))
+        Args:
+          train: training recordings.
+          test: test recordings.
+          options: how many of them to use, batch sizes, processes, and the seed of the order of the epochs.
+          num_classes: number of classes.
+          depth: batches to read ahead in a thread; 0 for none, as for recordings in memory.
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Whole batches in an epoch; what is left over is not shown in that epoch."""
-        return self.train_examples // self.batch_size
-
-    @property
-    def test_steps(self) -> int:
-        """Batches that hold every test recording; the last may be padded."""
-        return math.ceil(self.test_examples / self.eval_batch_size)
+        Raises:
+          DataError: there are fewer recordings than a batch, or than asked for.
+          ValueError: a batch does not divide over the processes.
+        """
+        self.train, self.test, self.num_classes = train, test, num_classes
+        self.plan = Plan.of(
+            options,
+            train=how_many(len(train), options.train_examples, key="data.train_examples"),
+            test=how_many(len(test), options.test_examples, key="data.test_examples"),
+        )
+        self.image_shape: tuple[int, ...] = train.read(np.arange(1))["image"].shape[1:]
+        self._seed, self._depth = options.seed, depth
+        self._ahead = Ahead(self._make, depth)
 
     def train_batch(self, epoch: int, step: int) -> Batch:
         """Reads batch `step` of an epoch, the same one whenever it is asked for.
@@ -185,11 +174,9 @@ class RecordingSource:
         Raises:
           ValueError: no such epoch or step.
         """
-        if epoch < 0:
-            raise ValueError(f"epoch must be 0 or more, got {epoch}")
-        _check_step(step, self.steps_per_epoch)
+        self.plan.train_start(epoch, step)  # checks them
         place = epoch * self.steps_per_epoch + step
-        following = [divmod(place + more, self.steps_per_epoch) for more in range(1, self.depth + 1)]
+        following = [divmod(place + more, self.steps_per_epoch) for more in range(1, self._depth + 1)]
         return self._ahead.get((epoch, step), following)
 
     def test_batch(self, step: int) -> Batch:
@@ -204,93 +191,20 @@ class RecordingSource:
         Raises:
           ValueError: no such step.
         """
-        _check_step(step, self.test_steps)
-        following = [(later,) for later in range(step + 1, min(step + 1 + self.depth, self.test_steps))]
+        self.plan.test_positions(step)  # checks it
+        following = [(later,) for later in range(step + 1, min(step + 1 + self._depth, self.test_steps))]
         return self._ahead.get((step,), following)
 
     def _make(self, key: tuple[int, ...]) -> Batch:
         """The batch of (epoch, step) in training, or of (step,) in the test."""
         if len(key) == 2:
-            order = epoch_order(self.seed, key[0], self.train_examples)
-            return self.train.read(self._share(order[key[1] * self.batch_size :], self.batch_size))
-        position = self._share(key[0] * self.eval_batch_size + np.arange(self.eval_batch_size), self.eval_batch_size)
-        return self.test.read(position % self.test_examples) | {"mask": position < self.test_examples}
-
-    def _share(self, numbers: np.ndarray, size: int) -> np.ndarray:
-        """This process's part of the first `size` numbers."""
-        share = size // self.process_count
-        return numbers[self.process_index * share : (self.process_index + 1) * share]
+            start = self.plan.train_start(*key)
+            order = epoch_order(self._seed, key[0], self.train_examples)
+            return self.train.read(order[start : start + self.plan.share])
+        positions, mask = self.plan.test_positions(*key)
+        return self.test.read(positions) | {"mask": mask}
 
 
 def epoch_order(seed: int, epoch: int, examples: int) -> np.ndarray:
     """The order in which an epoch shows its recordings: a permutation of `0 .. examples - 1`, `(examples,)` int64."""
     return np.random.RandomState([seed, epoch]).permutation(examples)  # a stream that no NumPy version changes
-
-
-def _check_step(step: int, steps: int) -> None:
-    if not 0 <= step < steps:
-        raise ValueError(f"step must be from 0 to {steps - 1}, got {step}")
-
-
-def make_source(
-    train: Store,
-    test: Store,
-    *,
-    num_classes: int,
-    train_examples: int,
-    test_examples: int,
-    batch_size: int,
-    eval_batch_size: int,
-    seed: int,
-    process_index: int = 0,
-    process_count: int = 1,
-    depth: int = 0,
-) -> RecordingSource:
-    """Checks the options, which are named as in `configs/common.py`.
-
-    Args:
-      train: training recordings.
-      test: test recordings.
-      num_classes: number of classes.
-      train_examples: training recordings per epoch; 0 for all.
-      test_examples: test recordings; 0 for all.
-      batch_size: recordings per training batch, over all processes.
-      eval_batch_size: recordings per test batch, over all processes.
-      seed: what the order of the epochs follows from.
-      process_index: number of this process.
-      process_count: number of processes, each of which gets an equal part of every batch.
-      depth: batches to read ahead in a thread; 0 for none, as for recordings in memory.
-
-    Raises:
-      ValueError: an option that cannot be met; the message names its key.
-    """
-    for name, size in (("train.batch_size", batch_size), ("eval.batch_size", eval_batch_size)):
-        if size < 1 or size % process_count:
-            raise ValueError(f"{name} must be a multiple of the {process_count} processes, got {size}")
-    if not 0 <= process_index < process_count:
-        raise ValueError(f"process_index must be from 0 to {process_count - 1}, got {process_index}")
-    for name, number, store in (
-        ("data.train_examples", train_examples, train),
-        ("data.test_examples", test_examples, test),
-    ):
-        if not 0 <= number <= len(store):
-            raise ValueError(f"{name} must be from 0 (all) to {len(store)}, the recordings there are, got {number}")
-    train_examples, test_examples = train_examples or len(train), test_examples or len(test)
-    if train_examples < batch_size:
-        raise ValueError(
-            f"train.batch_size is {batch_size}, more than the {train_examples} training recordings: lower it"
-        )
-    return RecordingSource(
-        train=train,
-        test=test,
-        num_classes=num_classes,
-        image_shape=train.read(np.arange(1))["image"].shape[1:],
-        train_examples=train_examples,
-        test_examples=test_examples,
-        batch_size=batch_size,
-        eval_batch_size=eval_batch_size,
-        seed=seed,
-        process_index=process_index,
-        process_count=process_count,
-        depth=depth,
-    )

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from stata_jax.data.arrays import ArraySource
+from stata_jax.data.options import SourceOptions
 from stata_jax.data.protocol import DataError, Source
 
 TRAIN, TEST = 50, 11
-OPTIONS = {"num_classes": 10, "batch_size": 12, "eval_batch_size": 4, "seed": 3}
+OPTIONS = {"batch_size": 12, "eval_batch_size": 4, "seed": 3}
 
 
 def data(count: int, shape: tuple[int, ...] = (2, 3, 3)) -> tuple[np.ndarray, np.ndarray]:
@@ -18,7 +19,7 @@ def data(count: int, shape: tuple[int, ...] = (2, 3, 3)) -> tuple[np.ndarray, np
 
 
 def make(**changes) -> ArraySource:
-    return ArraySource(data(TRAIN), data(TEST), **(OPTIONS | changes))
+    return ArraySource(data(TRAIN), data(TEST), SourceOptions(**OPTIONS | changes), num_classes=10)
 
 
 def shown(source: ArraySource, epoch: int) -> list[int]:
@@ -88,7 +89,7 @@ def test_the_test_set_is_shown_in_order_and_padded_with_its_first_images():
 
 
 def test_recordings_keep_their_axes():
-    source = ArraySource(data(12, (4, 5, 5, 2)), data(4, (4, 5, 5, 2)), **OPTIONS)
+    source = ArraySource(data(12, (4, 5, 5, 2)), data(4, (4, 5, 5, 2)), SourceOptions(**OPTIONS), num_classes=10)
     assert source.image_shape == (4, 5, 5, 2)
     assert source.train_batch(0, 0)["image"].shape == (12, 4, 5, 5, 2)
 
@@ -116,7 +117,7 @@ def test_batches_are_compiled_once():
 )
 def test_arrays_must_fit(train, test, message):
     with pytest.raises(ValueError, match=message):
-        ArraySource(train, test, **OPTIONS)
+        ArraySource(train, test, SourceOptions(**OPTIONS), num_classes=10)
 
 
 def test_too_few_images_for_a_batch():

@@ -2,9 +2,9 @@
 
 import pytest
 
-from stata_jax.data.builders.cifar10_dvs import CLASSES, Cifar10Dvs, check, load_split, parse_split
-from stata_jax.data.builders.dvs128_gesture import Dvs128Gesture
-from stata_jax.data.builders.nmnist import Nmnist, survey
+from stata_jax.data.sources.cifar10_dvs import CLASSES, Cifar10Dvs, check, load_split, parse_split
+from stata_jax.data.sources.dvs128_gesture import Dvs128Gesture
+from stata_jax.data.sources.nmnist import Nmnist, survey
 
 
 def test_the_published_split_takes_nine_tenths_in_the_order_of_file_names():

@@ -14,16 +14,21 @@ from cifar_files import binary_files, joined, random_batches, tar_gz, unpack, wr
 from PIL import Image
 from tfds_files import as_tfrecord
 
-from stata_jax.data.cifar import open_cifar
+from stata_jax.data.options import SourceOptions
 from stata_jax.data.protocol import DataError, Source
 from stata_jax.data.readers import cifar_files
+from stata_jax.data.sources.cifar import open_cifar
 
-OPTIONS = {"manual_dir": "", "batch_size": 4, "eval_batch_size": 3, "seed": 0}
+OPTIONS = {"source": "cifar10", "batch_size": 4, "eval_batch_size": 3, "seed": 0}
 
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
     monkeypatch.setattr(cifar_files, "_URL", "file:///no/such/folder/")
+
+
+def make(**changes) -> Source:
+    return open_cifar(SourceOptions(**OPTIONS | changes))
 
 
 def manual(folder: Path) -> Path:
@@ -62,7 +67,7 @@ def test_cifar10_is_read_as_it_is_published(tmp_path, packed):
     if not packed:
         unpack(manual(tmp_path) / "cifar-10-python.tar.gz")
     before = contents(tmp_path)
-    source = open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
+    source = make(data_dir=str(tmp_path))
     assert isinstance(source, Source)
     assert (source.train_examples, source.test_examples, source.num_classes) == (20, 7, 10)
     assert source.image_shape == (32, 32, 3)
@@ -77,31 +82,30 @@ def test_a_folder_of_batches_may_itself_be_named_or_lie_in_the_data_folder(tmp_p
         {"data_dir": str(tmp_path)},
         {"data_dir": str(tmp_path / "other"), "manual_dir": str(tmp_path / "cifar-10-batches-py")},
     ):
-        assert_holds(open_cifar("cifar10", **(OPTIONS | changes)), batches)
+        assert_holds(make(**changes), batches)
 
 
 def test_cifar100_has_the_fine_labels(tmp_path):
     batches = random_batches(("train", "test"), (8, 5), 100)
     path = tmp_path / "archives" / "cifar-100-binary.tar.gz"
     tar_gz(path, binary_files(batches, folder="cifar-100-binary", classes=100))
-    options = OPTIONS | {"manual_dir": str(path.parent)}
-    source = open_cifar("cifar100", data_dir=str(tmp_path / "data"), **options)
+    source = make(source="cifar100", data_dir=str(tmp_path / "data"), manual_dir=str(path.parent))
     assert source.num_classes == 100
     assert_holds(source, batches)
 
 
 def test_fewer_examples_than_there_are(tmp_path):
     batches = write_cifar10(manual(tmp_path))
-    source = open_cifar("cifar10", data_dir=str(tmp_path), train_examples=8, test_examples=3, **OPTIONS)
+    source = make(data_dir=str(tmp_path), train_examples=8, test_examples=3)
     assert (source.train_examples, source.test_examples, source.steps_per_epoch) == (8, 3, 2)
     np.testing.assert_array_equal(whole_test_set(source)[0], joined(batches, "test")[0][[0, 2, 4]])
     with pytest.raises(DataError, match=r"data.train_examples is 21, but the data set has 20 of them"):
-        open_cifar("cifar10", data_dir=str(tmp_path), train_examples=21, **OPTIONS)
+        make(data_dir=str(tmp_path), train_examples=21)
 
 
 def test_a_missing_archive_is_explained(tmp_path):
     with pytest.raises(DataError) as caught:
-        open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
+        make(data_dir=str(tmp_path))
     wanted = "put cifar-10-python.tar.gz or cifar-10-binary.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, "
     assert f"{wanted}packed or unpacked, into {manual(tmp_path)}, or name with data.data_dir a" in str(caught.value)
     assert "file:///no/such/folder/cifar-10-python.tar.gz could not be downloaded" in str(caught.value)
@@ -111,12 +115,12 @@ def test_a_download_with_another_checksum_is_not_used(tmp_path, monkeypatch):
     batches = write_cifar10(tmp_path / "server")
     monkeypatch.setattr(cifar_files, "_URL", f"{(tmp_path / 'server').as_uri()}/")
     with pytest.raises(DataError, match="instead of the published c58f30108f718f92721af3b95e74349a"):
-        open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
+        make(data_dir=str(tmp_path))
     assert not contents(manual(tmp_path))
     md5 = hashlib.md5((tmp_path / "server" / "cifar-10-python.tar.gz").read_bytes()).hexdigest()
     published = dataclasses.replace(cifar_files.CIFAR10, md5=md5)
     monkeypatch.setitem(cifar_files.LAYOUTS, "cifar10", published)
-    assert_holds(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS), batches)
+    assert_holds(make(data_dir=str(tmp_path)), batches)
 
 
 def test_a_truncated_archive_is_told_and_a_good_one_then_works(tmp_path):
@@ -125,9 +129,9 @@ def test_a_truncated_archive_is_told_and_a_good_one_then_works(tmp_path):
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=f"{path} is truncated or damaged"):
-        open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
+        make(data_dir=str(tmp_path))
     path.write_bytes(whole)
-    assert_holds(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS), batches)
+    assert_holds(make(data_dir=str(tmp_path)), batches)
 
 
 class Official(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -171,7 +175,7 @@ def test_what_tfds_has_prepared_is_used_as_it_is(tmp_path):
     write_cifar10(manual(tmp_path))  # other images, which nobody should look at
     batches = prepare(tmp_path)
     before = contents(tmp_path / "cifar10")
-    source = open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
+    source = make(data_dir=str(tmp_path))
     assert (source.train_examples, source.test_examples) == (20, 6)
     images, labels = whole_test_set(source)  # TFDS has shuffled them
     expected = {image.tobytes(): label for image, label in zip(*joined(batches, "test"), strict=True)}
@@ -181,10 +185,10 @@ def test_what_tfds_has_prepared_is_used_as_it_is(tmp_path):
 
 def test_what_an_older_version_has_prepared_is_used_where_there_is_no_archive(tmp_path):
     prepared = prepare(tmp_path, StataCifar10)
-    found = whole_test_set(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS))[0]
+    found = whole_test_set(make(data_dir=str(tmp_path)))[0]
     assert {image.tobytes() for image in found} == {image.tobytes() for image in joined(prepared, "test")[0]}
     published = write_cifar10(manual(tmp_path))
-    assert_holds(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS), published)
+    assert_holds(make(data_dir=str(tmp_path)), published)
 
 
 def test_prepared_data_that_was_damaged_is_not_used(tmp_path):
@@ -194,16 +198,16 @@ def test_prepared_data_that_was_damaged_is_not_used(tmp_path):
     whole = shard.read_bytes()
     shard.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=f"train split of {folder} cannot be read"):
-        open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
+        make(data_dir=str(tmp_path))
     shard.unlink()
     with pytest.raises(DataError, match=f"{shard} is missing: delete {folder}"):
-        open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS)
+        make(data_dir=str(tmp_path))
 
 
 def test_what_tfds_has_prepared_as_tfrecord_is_used_too(tmp_path):
     batches = prepare(tmp_path)
     as_tfrecord(tmp_path / "cifar10" / "3.0.2")
-    images, _ = whole_test_set(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS))
+    images, _ = whole_test_set(make(data_dir=str(tmp_path)))
     assert {image.tobytes() for image in images} == {image.tobytes() for image in joined(batches, "test")[0]}
     assert "tensorflow" not in sys.modules
 
@@ -214,18 +218,19 @@ def test_data_that_tfds_has_converted_is_used(tmp_path):
     converted = '"alternativeFileFormats": ["array_record"], "fileFormat": "tfrecord"'
     path.write_text(path.read_text().replace('"fileFormat": "array_record"', converted))
     assert "alternative" in path.read_text()
-    images, _ = whole_test_set(open_cifar("cifar10", data_dir=str(tmp_path), **OPTIONS))
+    images, _ = whole_test_set(make(data_dir=str(tmp_path)))
     assert {image.tobytes() for image in images} == {image.tobytes() for image in joined(batches, "test")[0]}
 
 
 WITHOUT = """
 import sys
 sys.modules["array_record"] = None  # importing it is then an ImportError
-from stata_jax.data.cifar import open_cifar
+from stata_jax.data.sources.cifar import open_cifar
+from stata_jax.data.options import SourceOptions
 from stata_jax.data.protocol import DataError
 
 try:
-    source = open_cifar("cifar10", data_dir=sys.argv[1], manual_dir="", batch_size=4, eval_batch_size=3, seed=0)
+    source = open_cifar(SourceOptions(source="cifar10", data_dir=sys.argv[1], batch_size=4, eval_batch_size=3, seed=0))
     print(source.test_batch(0)["image"].tobytes().hex())
 except DataError as error:
     print("told:", error)
@@ -250,8 +255,3 @@ def test_without_array_record_archives_and_tfrecords_are_read_and_the_rest_is_to
     assert told.endswith("install it, or name another data.data_dir")
     as_tfrecord(folder)
     assert len(without_array_record(tmp_path / "prepared")) == 2 * 3 * 32 * 32 * 3
-
-
-def test_there_are_two_of_them(tmp_path):
-    with pytest.raises(ValueError, match="there is no 'cifar11', only cifar10 and cifar100"):
-        open_cifar("cifar11", data_dir=str(tmp_path), **OPTIONS)

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.data import source as source_module
-from stata_jax.data.digits import DigitBank, cluttered_digit
-from stata_jax.data.source import DigitsSource, epoch_order, make_source
+from stata_jax.data.draws import epoch_order
+from stata_jax.data.options import SourceOptions
+from stata_jax.data.scenes import DigitBank, cluttered_digit
+from stata_jax.data.sources import digits as source_module
+from stata_jax.data.sources.digits import DigitsSource, open_digits
 from stata_jax.streams import PRNG, Stream, stream_key
 
 OPTIONS = {
@@ -27,9 +29,13 @@ OPTIONS = {
 }
 
 
+def make(**changes) -> DigitsSource:
+    return open_digits(SourceOptions(**OPTIONS | changes))
+
+
 @pytest.fixture(scope="module")
 def source() -> DigitsSource:
-    return make_source(**OPTIONS)
+    return make()
 
 
 def epoch_of(source: DigitsSource, epoch: int) -> dict[str, np.ndarray]:
@@ -91,7 +97,7 @@ def test_epoch_shows_every_image_once_in_an_order_of_its_own(source):
 
 
 def test_epoch_is_repeatable_and_unlike_the_next(source):
-    first, again, following = epoch_of(source, 0), epoch_of(make_source(**OPTIONS), 0), epoch_of(source, 1)
+    first, again, following = epoch_of(source, 0), epoch_of(make(), 0), epoch_of(source, 1)
     for name, value in first.items():
         np.testing.assert_array_equal(value, again[name])
     keys = [jax.random.fold_in(source.train_key, epoch) for epoch in (0, 1)]
@@ -102,20 +108,20 @@ def test_epoch_is_repeatable_and_unlike_the_next(source):
 
 
 def test_images_do_not_depend_on_the_batch_size(source):
-    whole, parts = epoch_of(source, 1), epoch_of(dataclasses.replace(source, batch_size=12), 1)
+    whole, parts = epoch_of(source, 1), epoch_of(make(batch_size=12), 1)
     assert len(parts["label"]) == 60
     for name, value in parts.items():
         np.testing.assert_allclose(value, whole[name][:60], atol=1e-6)
-    whole, parts = whole_test_set(source), whole_test_set(dataclasses.replace(source, eval_batch_size=30))
+    whole, parts = whole_test_set(source), whole_test_set(make(eval_batch_size=30))
     for name, value in parts.items():
         np.testing.assert_allclose(value, whole[name], atol=1e-6)
 
 
 def test_seed_changes_the_training_images_and_the_test_seed_the_test_images(source):
-    other = make_source(**{**OPTIONS, "seed": 1})
+    other = make(seed=1)
     assert not np.array_equal(source.train_batch(0, 0)["image"], other.train_batch(0, 0)["image"])
     np.testing.assert_array_equal(source.test_batch(1)["image"], other.test_batch(1)["image"])
-    other = make_source(**{**OPTIONS, "test_seed": 6})
+    other = make(test_seed=6)
     np.testing.assert_array_equal(source.train_batch(0, 0)["image"], other.train_batch(0, 0)["image"])
     assert not np.array_equal(source.test_batch(1)["image"], other.test_batch(1)["image"])
 
@@ -162,6 +168,14 @@ def test_digit_stands_at_its_corner(source):
         np.testing.assert_allclose(window[inside], digit[inside], atol=1e-6)
 
 
+def test_processes_share_the_batches(source):
+    parts = [make(process_index=index, process_count=2) for index in range(2)]
+    for ask in (lambda s: s.train_batch(1, 2), lambda s: s.test_batch(2)):
+        halves = [ask(part) for part in parts]
+        for name, value in ask(source).items():
+            np.testing.assert_allclose(value, np.concatenate([half[name] for half in halves]), rtol=0, atol=1e-6)
+
+
 def test_batches_are_compiled_once(source):
     source.train_batch(0, 0), source.test_batch(0)
     sizes = [f._cache_size() for f in (source_module._draw_train_batch, source_module._draw_test_batch)]
@@ -190,22 +204,22 @@ def test_no_batch_beyond_the_last(source):
         ({"clutter": -1}, "data.digits.clutter .* got -1"),
         ({"noise": -0.5}, "data.digits.noise .* got -0.5"),
         ({"noise": float("nan")}, "data.digits.noise .* got nan"),
-        ({"train_examples": 15}, "data.train_examples must be at least 16 .* got 15"),
-        ({"test_examples": 0}, "data.test_examples must be at least 1 .* got 0"),
-        ({"batch_size": 0}, "train.batch_size .* got 0"),
-        ({"eval_batch_size": 0}, "eval.batch_size .* got 0"),
+        ({"train_examples": 15}, "there are 15 training images, too few for one batch: lower train.batch_size, 16"),
+        ({"test_examples": 0}, "there is no test image: raise data.test_examples"),
+        ({"batch_size": 0}, "train.batch_size must be a positive multiple of 1 processes, got 0"),
+        ({"eval_batch_size": 0}, "eval.batch_size must be a positive multiple of 1 processes, got 0"),
         ({"channels": 0}, "data.channels must be at least 1 .* got 0"),
         ({"num_classes": 9}, "data.num_classes must be at least 10 .* got 9"),
     ],
 )
 def test_options_are_checked(changes, message):
     with pytest.raises(ValueError, match=message):
-        make_source(**{**OPTIONS, **changes})
+        make(**changes)
 
 
 def test_more_channels_are_all_the_same():
-    grey = make_source(**OPTIONS).train_batch(0, 0)["image"]
-    source = make_source(**OPTIONS, channels=3, num_classes=100)
+    grey = make().train_batch(0, 0)["image"]
+    source = make(channels=3, num_classes=100)
     assert source.image_shape == (*grey.shape[1:3], 3)
     image = np.asarray(source.train_batch(0, 0)["image"])
     np.testing.assert_array_equal(image, np.repeat(image[..., :1], 3, axis=-1))

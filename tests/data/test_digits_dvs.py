@@ -1,5 +1,6 @@
 """The digits as event recordings, from the drawing to the batches."""
 
+import dataclasses
 import json
 import pathlib
 import zipfile
@@ -8,20 +9,22 @@ import jax
 import numpy as np
 import pytest
 
-from stata_jax.data import digits_dvs
-from stata_jax.data.digits import load_banks
-from stata_jax.data.digits_dvs import RecordingOptions, frame_times, make_recordings, open_digit_recordings
 from stata_jax.data.events import Events, to_frames
+from stata_jax.data.options import SourceOptions
 from stata_jax.data.readers import aedat2
+from stata_jax.data.scenes import load_banks
 from stata_jax.data.sensor import record
-from stata_jax.data.source import SceneOptions
+from stata_jax.data.sources import digits_dvs
+from stata_jax.data.sources.digits import SceneOptions
+from stata_jax.data.sources.digits_dvs import RecordingOptions, frame_times, make_recordings, open_digits_dvs
 
 OPTIONS = RecordingOptions(train_examples=70, test_examples=5, samples=4)
 
 
-def open_one(folder: pathlib.Path, options: RecordingOptions = OPTIONS, **changes):
-    settings = {"timesteps": 4, "frames": "count", "batch_size": 8, "eval_batch_size": 4, "seed": 0}
-    return open_digit_recordings(data_dir=str(folder), options=options, **{**settings, **changes})
+def open_one(folder: pathlib.Path, **changes):
+    settings = {"timesteps": 4, "batch_size": 8, "eval_batch_size": 4, "seed": 0, "data_dir": str(folder)}
+    recorded = {f.name: getattr(OPTIONS, f.name) for f in dataclasses.fields(SourceOptions) if hasattr(OPTIONS, f.name)}
+    return open_digits_dvs(SourceOptions(**settings | recorded | changes), samples=OPTIONS.samples)
 
 
 @pytest.fixture(scope="module")
@@ -197,5 +200,5 @@ def test_training_and_test_recordings_differ(opened):
 )
 def test_impossible_options_are_named_and_leave_nothing(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
-        open_one(tmp_path, RecordingOptions(**{"train_examples": 1, "test_examples": 1, **change}))
+        open_one(tmp_path, **{"train_examples": 1, "test_examples": 1, "batch_size": 1} | change)
     assert not list(tmp_path.glob("digits_dvs/*"))

@@ -10,10 +10,11 @@ import pytest
 from picture_folders import png, split, write
 from PIL import Image
 
-from stata_jax.data.image_folder import open_image_folder
-from stata_jax.data.picture_source import PictureOptions, PictureSource
+from stata_jax.data.options import SourceOptions
+from stata_jax.data.picture_source import PictureSource
 from stata_jax.data.protocol import DataError, Source
 from stata_jax.data.readers import jpeg
+from stata_jax.data.sources.image_folder import open_image_folder
 
 OPTIONS = {
     "image_size": 8,
@@ -29,7 +30,7 @@ LABELS = {"train": [0] * 3 + [1] * 4 + [2] * 5, "test": [0] * 2 + [1] * 3 + [2]}
 
 
 def make(folder: Path, num_classes: int = 3, **changes) -> PictureSource:
-    return open_image_folder(PictureOptions(**(OPTIONS | changes)), path=str(folder), num_classes=num_classes)
+    return open_image_folder(SourceOptions(**OPTIONS | changes, path=str(folder), num_classes=num_classes))
 
 
 @pytest.fixture
@@ -248,7 +249,7 @@ def test_classes_that_only_the_test_pictures_have_are_named(folder):
 
 def test_a_path_is_needed(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"data\.path is empty: name the folder of your pictures"):
-        open_image_folder(PictureOptions(**OPTIONS), path="", num_classes=3)
+        open_image_folder(SourceOptions(**OPTIONS, num_classes=3))
     with pytest.raises(ValueError, match=r"data\.channels must be 1, grey, or 3, RGB, for pictures: got 2"):
         make(tmp_path, channels=2)
     monkeypatch.setitem(sys.modules, "grain", None)

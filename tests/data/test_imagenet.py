@@ -11,10 +11,11 @@ from imagenet_files import IDS, train_files, validation_files, write_imagenet
 from PIL import Image
 
 from stata_jax.data.builders.imagenet import class_ids, validation_ids
-from stata_jax.data.imagenet import open_imagenet
-from stata_jax.data.picture_source import PictureOptions, PictureSource
+from stata_jax.data.options import SourceOptions
+from stata_jax.data.picture_source import PictureSource
 from stata_jax.data.protocol import DataError, Source
 from stata_jax.data.readers import jpeg
+from stata_jax.data.sources.imagenet import open_imagenet
 
 OPTIONS = {
     "image_size": 16,
@@ -44,8 +45,7 @@ def flat(value: int) -> bytes:
 
 
 def make(folder: Path, **changes) -> PictureSource:
-    options = PictureOptions(**(OPTIONS | changes))
-    return open_imagenet(options, data_dir=str(folder), manual_dir="")
+    return open_imagenet(SourceOptions(**OPTIONS | changes, data_dir=str(folder)))
 
 
 def assert_equal(batch: dict, other: dict) -> None:

@@ -10,9 +10,10 @@ import pytest
 from imagenet_files import IDS, train_files, unpack_train, unpack_validation, validation_files, write_imagenet
 
 from stata_jax.data.builders.imagenet import validation_ids
-from stata_jax.data.imagenet import open_imagenet
-from stata_jax.data.picture_source import PictureOptions, PictureSource
+from stata_jax.data.options import SourceOptions
+from stata_jax.data.picture_source import PictureSource
 from stata_jax.data.protocol import DataError
+from stata_jax.data.sources.imagenet import open_imagenet
 
 VALIDATION = "ILSVRC2012_img_val.tar"
 OPTIONS = {
@@ -26,7 +27,7 @@ OPTIONS = {
 
 
 def make(folder: Path, **changes) -> PictureSource:
-    return open_imagenet(PictureOptions(**(OPTIONS | changes)), data_dir=str(folder), manual_dir="")
+    return open_imagenet(SourceOptions(**OPTIONS | changes, data_dir=str(folder)))
 
 
 def manual(folder: Path) -> Path:

@@ -12,15 +12,16 @@ import tensorflow_datasets as tfds
 from imagenet_files import IDS, picture, train_files, validation_files, write_imagenet
 from tfds_files import as_tfrecord
 
-from stata_jax.data.imagenet import open_imagenet
-from stata_jax.data.picture_source import PictureOptions, PictureSource
+from stata_jax.data.options import SourceOptions
+from stata_jax.data.picture_source import PictureSource
 from stata_jax.data.protocol import DataError
+from stata_jax.data.sources.imagenet import open_imagenet
 
 OPTIONS = {"image_size": 16, "crop_scale": (0.08, 1.0), "batch_size": 4, "eval_batch_size": 4, "seed": 0}
 
 
 def make(folder: Path, workers: int = 0) -> PictureSource:
-    return open_imagenet(PictureOptions(**OPTIONS, workers=workers), data_dir=str(folder), manual_dir="")
+    return open_imagenet(SourceOptions(**OPTIONS, workers=workers, data_dir=str(folder)))
 
 
 def test_missing_archives_are_explained(tmp_path):
@@ -51,8 +52,8 @@ def test_a_damaged_picture_stops_the_preparation_and_a_whole_one_mends_it(tmp_pa
 KILLED = """
 import os, signal, sys
 from stata_jax.data.readers import jpeg
-from stata_jax.data.imagenet import open_imagenet
-from stata_jax.data.picture_source import PictureOptions
+from stata_jax.data.sources.imagenet import open_imagenet
+from stata_jax.data.options import SourceOptions
 
 def check(contents):
     if len(seen) == 8:
@@ -60,8 +61,7 @@ def check(contents):
     seen.append(contents)
 
 seen, jpeg.check = [], check
-options = PictureOptions(image_size=16, crop_scale=(1.0, 1.0), workers=0, batch_size=4, eval_batch_size=4, seed=0)
-open_imagenet(options, data_dir=sys.argv[1], manual_dir="")
+open_imagenet(SourceOptions(data_dir=sys.argv[1], image_size=16, batch_size=4, eval_batch_size=4, seed=0))
 """
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stata_jax.data import pictures
-from stata_jax.data.readers import jpeg
+from stata_jax.data.readers import jpeg, pictures
 
 RAMP = np.arange(65536, dtype=np.uint16).reshape(256, 256)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from prepared_sets import SIZE, SMALL, check_store, open_one, prepared_sets
 
-from stata_jax.data.builders import cifar10_dvs as builder
 from stata_jax.data.events import to_frames
 from stata_jax.data.readers import aedat2
+from stata_jax.data.sources import cifar10_dvs as builder
 
 SPLITS = {"published": ({0, 2}, {1}), "number": ({0, 1}, {2})}  # of three recordings a class
 

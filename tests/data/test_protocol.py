@@ -1,24 +1,13 @@
 """Every source is a Source."""
 
+from stata_jax.data.options import SourceOptions
 from stata_jax.data.protocol import Source
-from stata_jax.data.source import make_source
+from stata_jax.registries import SOURCES
 
 
 def test_the_digits_are_a_source():
-    digits = make_source(
-        image_size=16,
-        train_examples=8,
-        test_examples=8,
-        test_seed=0,
-        size=8,
-        clutter=0,
-        fragment=4,
-        noise=0.0,
-        batch_size=4,
-        eval_batch_size=4,
-        seed=0,
-    )
-    assert isinstance(digits, Source)
+    options = SourceOptions(train_examples=8, test_examples=8, size=8, batch_size=4, eval_batch_size=4, seed=0)
+    assert isinstance(SOURCES["digits"](options), Source)
 
 
 def test_an_object_without_the_methods_is_none():

@@ -5,8 +5,9 @@ import threading
 import numpy as np
 import pytest
 
+from stata_jax.data.options import SourceOptions
 from stata_jax.data.protocol import DataError
-from stata_jax.data.recordings import DiskStore, MemoryStore, epoch_order, load, make_source
+from stata_jax.data.recordings import DiskStore, MemoryStore, RecordingSource, epoch_order, load
 
 
 class Items(list):
@@ -21,9 +22,9 @@ class Items(list):
         return [self[number] for number in numbers]
 
 
-def source(store, **changes):
-    options = {"num_classes": 5, "train_examples": 0, "test_examples": 0, "batch_size": 4, "eval_batch_size": 3}
-    return make_source(store, store, **{**options, "seed": 7, **changes})
+def source(store, *, depth=0, **changes):
+    options = SourceOptions(**{"batch_size": 4, "eval_batch_size": 3, "seed": 7} | changes)
+    return RecordingSource(store, store, options, num_classes=5, depth=depth)
 
 
 def shown(batch):
@@ -117,11 +118,14 @@ def test_corners_come_with_their_recordings():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch_size": 23}, "train.batch_size is 23, more than the 22 training recordings"),
-        ({"train_examples": 23}, r"data.train_examples must be from 0 \(all\) to 22, the recordings there are, got 23"),
-        ({"test_examples": -1}, "data.test_examples must be from 0"),
-        ({"batch_size": 0}, "train.batch_size must be a multiple of the 1 processes, got 0"),
-        ({"eval_batch_size": 5, "process_count": 2}, "eval.batch_size must be a multiple of the 2 processes, got 5"),
+        ({"batch_size": 23}, "there are 22 training images, too few for one batch: lower train.batch_size, 23"),
+        ({"train_examples": 23}, r"data.train_examples is 23, but the data set has 22 of them"),
+        ({"test_examples": -1}, "data.test_examples is -1"),
+        ({"batch_size": 0}, "train.batch_size must be a positive multiple of 1 processes, got 0"),
+        (
+            {"eval_batch_size": 5, "process_count": 2},
+            "eval.batch_size must be a positive multiple of 2 processes",
+        ),
         ({"process_index": 1}, "process_index must be from 0 to 0, got 1"),
     ],
 )

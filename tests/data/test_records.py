@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from picture_folders import png, write
 
-from stata_jax.data.image_folder import open_image_folder
-from stata_jax.data.picture_source import PictureOptions
+from stata_jax.data.options import SourceOptions
 from stata_jax.data.protocol import DataError
+from stata_jax.data.sources.image_folder import open_image_folder
 
 OPTIONS = {"image_size": 8, "channels": 1, "crop_scale": (1.0, 1.0), "batch_size": 2, "eval_batch_size": 2, "seed": 0}
 NAMES = [f"{split}/{name}/{i}.png" for split in ("train", "val") for name in ("ant", "bee") for i in range(2)]
@@ -21,7 +21,7 @@ def folder(tmp_path):
 
 
 def make(folder, workers=0):
-    return open_image_folder(PictureOptions(**OPTIONS, workers=workers), path=str(folder), num_classes=2)
+    return open_image_folder(SourceOptions(**OPTIONS, workers=workers, path=str(folder), num_classes=2))
 
 
 def all_batches(source):

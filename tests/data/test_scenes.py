@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from stata_jax.data.digits import (
+from stata_jax.data.scenes import (
     DigitBank,
     Scene,
     cluttered_digit,

@@ -6,7 +6,8 @@ import pathlib
 import numpy as np
 from event_files import SPLIT
 
-from stata_jax.data.prepared import open_recordings
+from stata_jax.data.options import SourceOptions
+from stata_jax.registries import SOURCES
 
 SMALL = hashlib.sha256(SPLIT.encode()).hexdigest()[:8]  # what folders of the small split have in their names
 SIZE = {"height": 128, "width": 128, "name": ""}
@@ -24,8 +25,8 @@ def open_one(name, root, **changes):
     if name == "cifar10_dvs":
         changes = {"split": small_split(root)} | changes
     options = {"data_dir": str(root / "data"), "manual_dir": str(root / "manual"), "timesteps": 4, "frames": "count"}
-    options |= {"batch_size": 5, "eval_batch_size": 4, "seed": 0, "train_examples": 0, "test_examples": 0}
-    return open_recordings(name, **{**options, **changes})
+    options |= {"batch_size": 5, "eval_batch_size": 4, "seed": 0}
+    return SOURCES[name](SourceOptions(**{**options, **changes}))
 
 
 def prepared_sets(root: pathlib.Path) -> list[str]:

@@ -14,9 +14,9 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from stata_jax.data.builders.archive import members
 from stata_jax.data.protocol import DataError
 from stata_jax.data.readers import jpeg
+from stata_jax.data.readers.tar import members
 
 PAGE = "https://image-net.org/download-images"
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from stata_jax.data.builders.archive import fetch, members
 from stata_jax.data.protocol import DataError
 from stata_jax.data.readers import cifar_pickle
+from stata_jax.data.readers.tar import fetch, members
 
 PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
 _URL = "https://www.cs.toronto.edu/~kriz/"

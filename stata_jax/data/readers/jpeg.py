@@ -9,7 +9,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from stata_jax.data import pictures
+from stata_jax.data.readers import pictures
 
 Box = tuple[int, int, int, int]  # left, upper, right, lower, as Pillow has it
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from stata_jax.data import pictures
-from stata_jax.data.builders.archive import places
 from stata_jax.data.protocol import DataError
+from stata_jax.data.readers import pictures
+from stata_jax.data.readers.tar import places
 
 
 class _Names:

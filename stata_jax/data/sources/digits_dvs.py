@@ -10,18 +10,19 @@ import pathlib
 import shutil
 import tempfile
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import jax
 import numpy as np
 
-from stata_jax.data.digits import NUM_CLASSES, DigitBank, load_banks
 from stata_jax.data.events import runs_by_count, runs_by_duration, to_frames
+from stata_jax.data.options import SourceOptions
 from stata_jax.data.readers import aedat2
 from stata_jax.data.readers.archives import read_files
-from stata_jax.data.recordings import MemoryStore, RecordingSource, make_source
+from stata_jax.data.recordings import MemoryStore, RecordingSource
+from stata_jax.data.scenes import NUM_CLASSES, DigitBank, load_banks
 from stata_jax.data.sensor import offset_at, record_all
-from stata_jax.data.source import SceneOptions, draw_images
+from stata_jax.data.sources.digits import SceneOptions, draw_images
 from stata_jax.paths import expand
 
 _VERSION = 2  # of the recordings; another one makes them anew
@@ -67,52 +68,27 @@ class RecordingOptions:
     noise_hz: float = 1.0
 
 
-def open_digit_recordings(
-    *,
-    data_dir: str,
-    timesteps: int,
-    frames: str,
-    batch_size: int,
-    eval_batch_size: int,
-    seed: int,
-    options: RecordingOptions,
-    process_index: int = 0,
-    process_count: int = 1,
-) -> RecordingSource:
+def open_digits_dvs(options: SourceOptions, **sensor: float) -> RecordingSource:
     """Opens the recordings, made first where these options have not been used before, and counts them into frames.
 
     Args:
-      data_dir: folder of all data; empty for that of TFDS.
-      timesteps: `T`, the number of frames.
-      frames: `count` or `duration`, as in `stata_jax.data.events.to_frames`.
-      batch_size: recordings per training batch, over all processes.
-      eval_batch_size: recordings per test batch, over all processes.
-      seed: what the order of the epochs follows from.
-      options: what the recordings follow from.
-      process_index: number of this process.
-      process_count: number of processes, each of which gets an equal part of every batch.
+      options: of which those that `RecordingOptions` names say what is recorded, `timesteps` and `frames` how it is
+        counted.
+      **sensor: those of `RecordingOptions` that no config has.
 
     Raises:
       ValueError: an option that cannot be met.
     """
-    _check(options)
-    folder = make_recordings(data_dir, options)
-    stores = {}
+    names = [field.name for field in fields(RecordingOptions) if hasattr(options, field.name)]
+    recordings = RecordingOptions(**{name: getattr(options, name) for name in names} | sensor)
+    _check(recordings)
+    folder, stores = make_recordings(options.data_dir, recordings), {}
     for split in ("train", "test"):
-        stores[split], saturated = _read(folder / f"{split}.zip", timesteps=timesteps, frames=frames, options=options)
+        stores[split], saturated = _read(
+            folder / f"{split}.zip", timesteps=options.timesteps, frames=options.frames, options=recordings
+        )
         print(f"digits_dvs: {len(stores[split])} {split} recordings, {saturated} saturated counts, in {folder}")
-    return make_source(
-        stores["train"],
-        stores["test"],
-        num_classes=NUM_CLASSES,
-        train_examples=0,
-        test_examples=0,
-        batch_size=batch_size,
-        eval_batch_size=eval_batch_size,
-        seed=seed,
-        process_index=process_index,
-        process_count=process_count,
-    )
+    return RecordingSource(stores["train"], stores["test"], options, num_classes=NUM_CLASSES)
 
 
 def make_recordings(data_dir: str, options: RecordingOptions) -> pathlib.Path:

@@ -3,26 +3,24 @@
 from functools import partial
 from pathlib import Path
 
-from stata_jax.data import pictures
-from stata_jax.data.picture_source import PictureOptions, PictureSource, Split, make_source
+from stata_jax.data.options import SourceOptions
+from stata_jax.data.picture_source import PictureSource, Split, check_options, make_source
 from stata_jax.data.protocol import DataError
-from stata_jax.data.readers import picture_files
+from stata_jax.data.readers import picture_files, pictures
 from stata_jax.paths import expand
 
 _TESTED_ON = ("val", "test")  # the first that is there
 _SHOWN = 5  # names in a message
 
 
-def open_image_folder(options: PictureOptions, *, path: str, num_classes: int) -> PictureSource:
+def open_image_folder(options: SourceOptions) -> PictureSource:
     """Opens a folder of pictures of any size and format, see `pictures.decode`.
 
     The classes are the folders in `train`, or in `val` where there is no `train`, sorted as text; a class may be an
     empty folder. Damaged pictures are left out: in training the next one takes the place of one.
 
     Args:
-      options: What becomes of the pictures.
-      path: The folder.
-      num_classes: How many classes there have to be.
+      options: Of which `path` names the folder, and `num_classes` says how many classes there have to be.
 
     Returns:
       A source that is tested on the pictures in `val`, or in `test` where there is no `val`. Where there is no picture
@@ -32,15 +30,16 @@ def open_image_folder(options: PictureOptions, *, path: str, num_classes: int) -
       DataError: If the folder has another form, there are fewer pictures than a batch, or most of them are damaged.
       ValueError: If a batch does not divide over the processes.
     """
-    if not path:
+    check_options(options)
+    if not options.path:
         raise DataError(f"data.path is empty: name the folder of your pictures, with {_FORM}")
-    root = expand(path).absolute()
+    root = expand(options.path).absolute()
     train = root / "train"
     test = next((root / name for name in _TESTED_ON if (root / name).is_dir()), None)
     if test is None:
         what = "has no folder val or test" if root.is_dir() else "is no folder"
         raise DataError(f"data.path, {root}, {what}: it must hold {_FORM}")
-    classes = _classes(train, test, num_classes)
+    classes = _classes(train, test, options.num_classes)
     labels = {name: label for label, name in enumerate(classes)}
     tested, others = picture_files.of_classes(test, labels)
     if not len(tested):

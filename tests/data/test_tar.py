@@ -8,8 +8,8 @@ import pytest
 from cifar_files import tar_gz
 from imagenet_files import tar
 
-from stata_jax.data.builders.archive import fetch, members, places
 from stata_jax.data.protocol import DataError
+from stata_jax.data.readers.tar import fetch, members, places
 
 FILES = {"folder/a": b"a" * 700, "b": b"", "folder/c": bytes(range(256)) * 5}
 

@@ -17,41 +17,51 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from stata_jax.data.builders.frames import SENSOR, Recording, frames_config, frames_examples, frames_info
+from stata_jax.data.builders.events import SENSOR, EventBuilder, Recording
+from stata_jax.data.options import SourceOptions
+from stata_jax.data.prepared import open_recordings
 from stata_jax.data.readers import aedat2, aedat4
 from stata_jax.data.readers.archives import list_files, read_files
+from stata_jax.data.recordings import RecordingSource
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 HOMEPAGE = "https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671"
 SPLITS = ("published", "number")
 PARTS = ("train", "test")
 _FORMER = "cifar10_dvs_split.csv"  # a file that once replaced the split without a word
-MANUAL = f"the ten files airplane.zip, automobile.zip ... truck.zip of {HOMEPAGE}, or the ten folders in them"
 
 Numbers = dict[str, dict[str, frozenset[int]]]  # by part, then by class: which recordings
 
 
-class Cifar10Dvs(tfds.core.GeneratorBasedBuilder):
+class Cifar10Dvs(EventBuilder):
     """CIFAR10-DVS as frames, from the published archives."""
 
     # The first version had one split, now called number, in folders of the same names as those of the published one.
     VERSION = tfds.core.Version("2.0.0")
-    BUILDER_CONFIGS = [frames_config(16, "count")]  # noqa: RUF012, the way of TFDS
-    MANUAL_DOWNLOAD_INSTRUCTIONS = MANUAL
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        f"the ten files airplane.zip, automobile.zip ... truck.zip of {HOMEPAGE}, or the ten folders in them"
+    )
+    classes = CLASSES
+    about = {  # noqa: RUF012, read only
+        "description": "Moving CIFAR-10 images before a DVS128, as frames of event counts by polarity.",
+        "homepage": HOMEPAGE,
+        "citation": "Li et al., CIFAR10-DVS: An Event-Stream Dataset for Object Classification, 2017",
+    }
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return frames_info(
-            self,
-            classes=CLASSES,
-            description="Moving CIFAR-10 images before a DVS128, as frames of event counts by polarity.",
-            homepage=HOMEPAGE,
-            citation="Li et al., CIFAR10-DVS: An Event-Stream Dataset for Object Classification, 2017",
-        )
+    @staticmethod
+    def missing_files(folder: pathlib.Path) -> list[str]:
+        """Archives that are there neither as such nor as folders."""
+        return [f"{label}.zip" for label in CLASSES if source_of(folder, label) is None]
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-        folder = pathlib.Path(dl_manager.manual_dir)
-        if missing_files(folder):
-            raise ValueError(f"{folder} lacks {', '.join(missing_files(folder))}: put there {MANUAL}")
+    @classmethod
+    def split_tag(cls, split: str) -> str:
+        """What the name of a prepared folder ends with: another split, or another content, has another folder."""
+        if split in SPLITS:
+            return "" if split == SPLITS[0] else split
+        return hashlib.sha256(_split_file(split)).hexdigest()[:8]
+
+    def recordings(self, folder: pathlib.Path) -> dict[str, Iterator[Recording]]:
+        """The recordings by part, see `EventBuilder`."""
         split = self.builder_config.split
         if split in SPLITS and (folder / _FORMER).exists():
             raise ValueError(
@@ -61,10 +71,12 @@ class Cifar10Dvs(tfds.core.GeneratorBasedBuilder):
         numbers = load_split(split)
         check(folder, numbers)
         self.info.metadata["split"] = split
-        return {part: frames_examples(self, read_recordings(folder, numbers[part], counted_in=part)) for part in PARTS}
+        return {part: read_recordings(folder, numbers[part], counted_in=part) for part in PARTS}
 
-    def _generate_examples(self) -> None:
-        raise NotImplementedError  # the generators above are complete
+
+def open_cifar10_dvs(options: SourceOptions) -> RecordingSource:
+    """Opens CIFAR10-DVS, see `open_recordings`."""
+    return open_recordings(Cifar10Dvs, options)
 
 
 def parse_split(text: str, *, name: str) -> Numbers:
@@ -114,13 +126,6 @@ def load_split(split: str) -> Numbers:
     return parse_split(_split_file(split).decode("utf-8-sig", "replace"), name=split)
 
 
-def split_tag(split: str) -> str:
-    """What the name of a prepared folder ends with, so that another split, or another content, has another folder."""
-    if split in SPLITS:
-        return "" if split == SPLITS[0] else split
-    return hashlib.sha256(_split_file(split)).hexdigest()[:8]
-
-
 def _split_file(split: str) -> bytes:
     own = pathlib.Path(__file__).parent / f"cifar10_dvs_split_{split}.csv"
     try:
@@ -135,11 +140,6 @@ def source_of(folder: pathlib.Path, label: str) -> pathlib.Path | None:
     """The archive of a class, which comes first because it has checksums, or else its folder."""
     places = (folder / f"{label}.zip", folder / label)
     return next((place for place in places if place.exists()), None)
-
-
-def missing_files(folder: pathlib.Path) -> list[str]:
-    """Archives that are there neither as such nor as folders."""
-    return [f"{label}.zip" for label in CLASSES if source_of(folder, label) is None]
 
 
 def check(folder: pathlib.Path, numbers: Numbers) -> None:

@@ -11,56 +11,52 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from stata_jax.data.builders.frames import Recording, frames_config, frames_examples, frames_info
+from stata_jax.data.builders.events import EventBuilder, Recording
+from stata_jax.data.options import SourceOptions
+from stata_jax.data.prepared import open_recordings
 from stata_jax.data.readers import aedat4, nmnist
 from stata_jax.data.readers.archives import list_files, read_files
+from stata_jax.data.recordings import RecordingSource
 
-CLASSES = tuple("0123456789")
 HOMEPAGE = "https://www.garrickorchard.com/datasets/n-mnist"
 PARTS = {"train": "Train", "test": "Test"}  # names of the archives, without .zip, and of the folders
-MANUAL = f"the files Train.zip and Test.zip of {HOMEPAGE}, or the folders Train and Test in them"
 
 
-class Nmnist(tfds.core.GeneratorBasedBuilder):
+class Nmnist(EventBuilder):
     """N-MNIST as frames, from the published archives."""
 
     VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = [frames_config(16, "count")]  # noqa: RUF012, the way of TFDS
-    MANUAL_DOWNLOAD_INSTRUCTIONS = MANUAL
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        f"the files Train.zip and Test.zip of {HOMEPAGE}, or the folders Train and Test in them"
+    )
+    classes = tuple("0123456789")
+    sensor = nmnist.SENSOR
+    about = {  # noqa: RUF012, read only
+        "description": "Digits of MNIST before a moving ATIS camera, as frames of event counts by polarity.",
+        "homepage": HOMEPAGE,
+        "citation": "Orchard et al., Converting Static Image Datasets to Spiking Neuromorphic Datasets Using Saccades",
+    }
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return frames_info(
-            self,
-            classes=CLASSES,
-            size=nmnist.SENSOR,
-            description="Digits of MNIST before a moving ATIS camera, as frames of event counts by polarity.",
-            homepage=HOMEPAGE,
-            citation="Orchard et al., Converting Static Image Datasets to Spiking Neuromorphic Datasets Using Saccades",
-        )
+    @staticmethod
+    def missing_files(folder: pathlib.Path) -> list[str]:
+        """Archives that are there neither as such nor as folders."""
+        return [f"{name}.zip" for part, name in PARTS.items() if not source_of(folder, part).exists()]
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-        folder = pathlib.Path(dl_manager.manual_dir)
-        if missing_files(folder):
-            raise ValueError(f"{folder} lacks {', '.join(missing_files(folder))}: put there {MANUAL}")
+    def recordings(self, folder: pathlib.Path) -> dict[str, Iterator[Recording]]:
+        """The recordings by part, see `EventBuilder`."""
         found = {part: survey(source_of(folder, part)) for part in PARTS}
-        return {
-            part: frames_examples(self, read_recordings(source_of(folder, part), names, part=part))
-            for part, names in found.items()
-        }
+        return {part: read_recordings(source_of(folder, part), names, part=part) for part, names in found.items()}
 
-    def _generate_examples(self) -> None:
-        raise NotImplementedError  # the generators above are complete
+
+def open_nmnist(options: SourceOptions) -> RecordingSource:
+    """Opens N-MNIST, see `open_recordings`."""
+    return open_recordings(Nmnist, options)
 
 
 def source_of(folder: pathlib.Path, part: str) -> pathlib.Path:
     """The archive of a part, which comes first because it has checksums, or else its folder."""
     archive = folder / f"{PARTS[part]}.zip"
     return archive if archive.exists() else folder / PARTS[part]
-
-
-def missing_files(folder: pathlib.Path) -> list[str]:
-    """Archives that are there neither as such nor as folders."""
-    return [f"{name}.zip" for part, name in PARTS.items() if not source_of(folder, part).exists()]
 
 
 def survey(source: pathlib.Path) -> dict[str, tuple[int, str]]:

@@ -1,10 +1,12 @@
-"""What the builders of event data sets share: frames as the stored example, and counts of what was not stored.
+"""The base of the builders of event data sets: frames as the stored example, and counts of what was not stored.
 
 Frames are stored as bytes compressed with zlib, of uint8, so that later epochs decode no events.
 """
 
+import abc
 import dataclasses
 import functools
+import pathlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -64,23 +66,66 @@ def _frames_config(timesteps: int, by: str, split: str, tag: str) -> FramesConfi
     )
 
 
-def frames_info(builder: Any, *, classes: tuple[str, ...], size: int = SENSOR, **about: str) -> tfds.core.DatasetInfo:
-    """Describes examples `frames` `(T, size, size, 2)` uint8 and `label`.
+class EventBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """Builder of a published event data set; a subclass says the following, and is called like the data set.
 
-    Args:
-      builder: whose data set it is.
+    Attributes:
+      VERSION: of what is prepared; another one prepares anew.
+      MANUAL_DOWNLOAD_INSTRUCTIONS: which files a user has to fetch, and from where.
       classes: their names in the order of the labels.
-      size: height and width of the sensor in pixels.
-      **about: `description`, `homepage` and `citation`.
+      sensor: height and width of the sensor in pixels.
+      about: `description`, `homepage` and `citation`.
     """
-    shape = (builder.builder_config.timesteps, size, size, 2)
-    features = tfds.features.FeaturesDict(
-        {
-            "frames": tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="zlib"),
-            "label": tfds.features.ClassLabel(names=list(classes)),
-        }
-    )
-    return tfds.core.DatasetInfo(builder=builder, features=features, metadata=tfds.core.MetadataDict(), **about)
+
+    BUILDER_CONFIGS = [frames_config(16, "count")]  # noqa: RUF012, the way of TFDS
+    classes: tuple[str, ...]
+    sensor: int = SENSOR
+    about: dict[str, str]
+
+    @staticmethod
+    @abc.abstractmethod
+    def missing_files(folder: pathlib.Path) -> list[str]:
+        """Published files that a folder has in no form."""
+
+    @abc.abstractmethod
+    def recordings(self, folder: pathlib.Path) -> dict[str, Iterator[Recording]]:
+        """The recordings in the published files, by part: `train` and `test`.
+
+        Raises:
+          ValueError: a file that is missing or damaged, named.
+        """
+
+    @classmethod
+    def split_tag(cls, split: str) -> str:
+        """What the name of a prepared folder ends with, so that another split has another folder.
+
+        Raises:
+          ValueError: there is no such split.
+        """
+        if split != PUBLISHED:
+            raise ValueError(f"data.split is {split!r}, but {cls.name} has only the split that it is published with")
+        return ""
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        """Describes examples `frames` `(T, H, W, 2)` uint8 and `label`."""
+        shape = (self.builder_config.timesteps, self.sensor, self.sensor, 2)
+        features = tfds.features.FeaturesDict(
+            {
+                "frames": tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="zlib"),
+                "label": tfds.features.ClassLabel(names=list(self.classes)),
+            }
+        )
+        metadata = tfds.core.MetadataDict()
+        return tfds.core.DatasetInfo(builder=self, features=features, metadata=metadata, **self.about)
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[Any]]:
+        folder = pathlib.Path(dl_manager.manual_dir)
+        if missing := self.missing_files(folder):
+            raise ValueError(f"{folder} lacks {', '.join(missing)}: put there {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+        return {part: frames_examples(self, found) for part, found in self.recordings(folder).items()}
+
+    def _generate_examples(self) -> None:
+        raise NotImplementedError  # the generators above are complete
 
 
 def frames_examples(builder: Any, recordings: Iterable[Recording]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -9,10 +9,10 @@ import pytest
 from prepared_sets import SIZE, SMALL, check_store, open_one, prepared_sets
 
 from stata_jax.data import prepared
-from stata_jax.data.builders import cifar10_dvs as cifar10_dvs_builder
 from stata_jax.data.events import Events, select, to_frames
 from stata_jax.data.readers import aedat2, aedat3
 from stata_jax.data.recordings import DiskStore, MemoryStore
+from stata_jax.data.sources import cifar10_dvs as cifar10_dvs_builder
 
 
 @pytest.fixture(scope="module")
@@ -236,8 +236,6 @@ def test_a_prepared_set_that_lost_a_file_is_named(tmp_path, gesture, lost):
 
 
 def test_options_that_do_not_exist(tmp_path):
-    with pytest.raises(ValueError, match=r"data\.source must be one of .*dvs128_gesture, nmnist, got 'mnist'"):
-        open_one("mnist", tmp_path)
     with pytest.raises(ValueError, match=r"data\.frames must be one of count, duration, got 'time'"):
         open_one("cifar10_dvs", tmp_path, frames="time")
     with pytest.raises(ValueError, match=r"model\.timesteps must be at least 1, got 0"):

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from stata_jax.data.builders.frames import SENSOR, Recording, frames_config, frames_examples, frames_info
+from stata_jax.data.builders.events import SENSOR, EventBuilder, Recording
 from stata_jax.data.events import select
+from stata_jax.data.options import SourceOptions
+from stata_jax.data.prepared import open_recordings
 from stata_jax.data.readers import aedat3, aedat4
 from stata_jax.data.readers.archives import read_files
+from stata_jax.data.recordings import RecordingSource
 
 CLASSES = (
     "hand_clapping",
@@ -29,49 +32,46 @@ CLASSES = (
 HOMEPAGE = "https://ibm.ent.box.com/s/3hiq58ww1pbbjrinh367ykfdf60xsfm8/folder/50167556794"
 ARCHIVE, FOLDER = "DvsGesture.tar.gz", "DvsGesture"
 LISTS = {"train": "trials_to_train.txt", "test": "trials_to_test.txt"}
-MANUAL = f"the file {ARCHIVE} of {HOMEPAGE}, or the folder {FOLDER} in it"
 
 Texts = dict[str, str]  # lists and label files by name, without folders
 
 
-class Dvs128Gesture(tfds.core.GeneratorBasedBuilder):
+class Dvs128Gesture(EventBuilder):
     """DVS128 Gesture as frames, from the published archive."""
 
     # The first version left out the first span of a label file without a heading.
     VERSION = tfds.core.Version("2.0.0")
-    BUILDER_CONFIGS = [frames_config(16, "count")]  # noqa: RUF012, the way of TFDS
-    MANUAL_DOWNLOAD_INSTRUCTIONS = MANUAL
+    MANUAL_DOWNLOAD_INSTRUCTIONS = f"the file {ARCHIVE} of {HOMEPAGE}, or the folder {FOLDER} in it"
+    classes = CLASSES
+    about = {  # noqa: RUF012, read only
+        "description": "Hand and arm gestures before a DVS128, as frames of event counts by polarity.",
+        "homepage": HOMEPAGE,
+        "citation": "Amir et al., A Low Power, Fully Event-Based Gesture Recognition System, CVPR 2017",
+    }
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return frames_info(
-            self,
-            classes=CLASSES,
-            description="Hand and arm gestures before a DVS128, as frames of event counts by polarity.",
-            homepage=HOMEPAGE,
-            citation="Amir et al., A Low Power, Fully Event-Based Gesture Recognition System, CVPR 2017",
-        )
+    @staticmethod
+    def missing_files(folder: pathlib.Path) -> list[str]:
+        """The archive, if there is neither it nor its folder."""
+        return [] if source_in(folder) else [ARCHIVE]
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-        source = source_in(pathlib.Path(dl_manager.manual_dir))
-        if source is None:
-            raise ValueError(f"{dl_manager.manual_dir} lacks {ARCHIVE}: put there {MANUAL}")
+    def recordings(self, folder: pathlib.Path) -> dict[str, Iterator[Recording]]:
+        """The recordings by part, see `EventBuilder`."""
+        source = source_in(folder)
+        assert source is not None  # as checked
         names, texts = survey(source)
         trials = {split: listed(source, split, names, texts) for split in LISTS}
-        return {split: frames_examples(self, read_recordings(source, trials[split], texts)) for split in LISTS}
+        return {split: read_recordings(source, trials[split], texts) for split in LISTS}
 
-    def _generate_examples(self) -> None:
-        raise NotImplementedError  # the generators above are complete
+
+def open_dvs128_gesture(options: SourceOptions) -> RecordingSource:
+    """Opens DVS128 Gesture, see `open_recordings`."""
+    return open_recordings(Dvs128Gesture, options)
 
 
 def source_in(folder: pathlib.Path) -> pathlib.Path | None:
     """The archive, which comes first because it has a checksum, or else the folder."""
     places = (folder / ARCHIVE, folder / FOLDER)
     return next((place for place in places if place.exists()), None)
-
-
-def missing_files(folder: pathlib.Path) -> list[str]:
-    """The archive, if there is neither it nor its folder."""
-    return [] if source_in(folder) else [ARCHIVE]
 
 
 def survey(source: pathlib.Path) -> tuple[set[str], Texts]:
