@@ -2,6 +2,7 @@
 
 import gc
 import importlib.metadata
+import importlib.util
 import os
 import pathlib
 import signal
@@ -41,6 +42,12 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = pathlib.Path(tempfile.gettempdir()) / "stata_jax_compiled" if cache is None else cache.mkdir("jax")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips tests with the mark `torch` where the extra `peer` is not installed."""
+    if item.get_closest_marker("torch") and not all(map(importlib.util.find_spec, ("torch", "spikingjelly"))):
+        pytest.skip('needs PyTorch and SpikingJelly: pip install ".[peer]"')
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

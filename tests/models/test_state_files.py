@@ -112,9 +112,11 @@ def test_pth_files_are_read_without_running_code(key, tmp_path, monkeypatch):
     assert torch.safe == [argparse.Namespace]
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("key", ["state_dict", "model", None])
 def test_pth_files_of_torch_itself(key, tmp_path):
-    torch = pytest.importorskip("torch", reason="PyTorch is an extra")
+    import torch
+
     state = {f"module.{name}": torch.from_numpy(array) for name, array in STATE.items()}
     content = state if key is None else {"epoch": 3, "args": argparse.Namespace(lr=0.1), key: state}
     torch.save(content, tmp_path / "a.pth.tar")

@@ -1,6 +1,5 @@
 """The PyTorch peer: that it is the same network as the published one, and that it says what it lacks."""
 
-import importlib.util
 import json
 import pathlib
 import sys
@@ -15,8 +14,6 @@ from stata_jax.models.registry import PUBLISHED
 from stata_jax.tools import peer
 
 FILES = sorted((pathlib.Path(__file__).parents[1] / "fixtures").glob("*.npz"))
-INSTALLED = all(importlib.util.find_spec(name) for name in ("torch", "spikingjelly"))
-needs_peer = pytest.mark.skipif(not INSTALLED, reason='needs PyTorch and SpikingJelly: pip install ".[peer]"')
 COUNTS = {
     "spikformer_4_384": 9_324_730,
     "spikformer_8_512": 29_689_384,
@@ -110,7 +107,7 @@ def relative(ours, theirs):
     return np.abs(ours - theirs).max() / np.abs(theirs).max()
 
 
-@needs_peer
+@pytest.mark.torch
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_eval_spikes_and_logits(path, channels_last):
     import torch
@@ -132,7 +129,7 @@ def test_eval_spikes_and_logits(path, channels_last):
     assert len(seen) == 3
 
 
-@needs_peer
+@pytest.mark.torch
 def test_training(path):
     """With the channels first, since PyTorch sums batch statistics with the channels last less precisely."""
     fixture = Fixture(path, channels_last=False)
@@ -152,7 +149,7 @@ def test_training(path):
             assert relative(fixture.model.state_dict()[name].numpy(), statistic) < 5e-5, name
 
 
-@needs_peer
+@pytest.mark.torch
 @pytest.mark.parametrize("name", ["spikformer_cifar10", "spikingformer_imagenet", "sdt_cifar10"])
 def test_training_with_channels_last(name):
     fixture = Fixture(next(path for path in FILES if path.stem == name), channels_last=True)
@@ -163,7 +160,7 @@ def test_training_with_channels_last(name):
     assert relative(fixture.model.head.weight.grad.numpy(), fixture.arrays["grad/head.weight"]) < 1e-4
 
 
-@needs_peer
+@pytest.mark.torch
 @pytest.mark.parametrize(("name", "count"), COUNTS.items())
 def test_parameter_counts_of_the_published_models(name, count):
     import torch
@@ -180,7 +177,7 @@ def test_parameter_counts_of_the_published_models(name, count):
     assert settings.model.family == PUBLISHED[name]["family"]
 
 
-@needs_peer
+@pytest.mark.torch
 def test_adamw_is_ours():
     import jax
     import optax
@@ -206,7 +203,7 @@ def test_adamw_is_ours():
         np.testing.assert_allclose(parameter.detach().numpy(), params[name], rtol=1e-5, atol=1e-6)
 
 
-@needs_peer
+@pytest.mark.torch
 def test_memory_is_the_most_held_at_once():
     import torch
 
@@ -219,7 +216,7 @@ def test_memory_is_the_most_held_at_once():
     assert 4_000_000 <= peer._cpu_growth(run) < 4_100_000
 
 
-@needs_peer
+@pytest.mark.torch
 def test_a_real_run(tmp_path, capsys):
     flags = ["--model=sdt_2_256", "--rounds=2", "--batch_size=2", "--keep_rates=1", "--peer=spikingjelly"]
     assert benchmark.main([*flags, f"--output={tmp_path}", *TINY]) == 0
@@ -234,7 +231,7 @@ def test_a_real_run(tmp_path, capsys):
     assert rows[1]["peak_bytes"] > rows[3]["peak_bytes"] > 0  # activations, gradients and moments come with training
 
 
-@needs_peer
+@pytest.mark.torch
 @pytest.mark.parametrize("setting", ["train.loss=tet", "train.grad_clip=1.0", "augment.mixup=0.5"])
 def test_training_that_peers_do_not_do(setting, capsys):
     assert benchmark.main(["--model=sdt_2_256", "--peer=spikingjelly", *TINY, f"--config.{setting}"]) == 2
