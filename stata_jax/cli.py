@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from ml_collections import ConfigDict
 
 from stata_jax import config
-from stata_jax.configs import FOLDER
+from stata_jax.config.table import as_help
 from stata_jax.data.protocol import DataError
 from stata_jax.errors import ConfigError
 from stata_jax.kernels.memory import keep_memory
@@ -21,10 +21,10 @@ EXIT_ERROR = 2  # a mistake of the user's
 CONFIG_HELP = "a file such as configs/digits.py, or the name of a shipped config such as digits (needed)"
 
 _PREFIX = "--config."
-_EPILOG = f"""\
+_EPILOG = """\
 --config.KEY=VALUE changes a value of the config, e.g. --config.sparsity.keep_rate=0.4 or
---config.sparsity.prune_at=2,5. Every key, and what it does:
-{FOLDER / "common.py"}"""
+--config.sparsity.prune_at=2,5. Every key, and its default:
+"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
             prog=prog,
             usage="%(prog)s [FLAGS] [--config.KEY=VALUE ...]",
             description=description,
-            epilog=_EPILOG,
+            epilog=_EPILOG + as_help(),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )

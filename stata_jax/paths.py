@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import tempfile
 
 from stata_jax.errors import ConfigError
 
@@ -29,3 +30,27 @@ def cache_folder() -> pathlib.Path | None:
     """Where to keep what can be made again, `~/.cache/stata_jax`; None if there is no home folder."""
     home = os.path.expanduser("~")
     return None if home == "~" else pathlib.Path(home) / ".cache" / "stata_jax"
+
+
+def prepare_workdir(path: str | os.PathLike[str]) -> pathlib.Path:
+    """Makes a run folder, if it is not there yet, and tries to write in it.
+
+    Args:
+      path: the folder; `~` is the home folder.
+
+    Returns:
+      Its absolute path.
+
+    Raises:
+      ConfigError: it cannot be made or written in.
+    """
+    if not os.fspath(path):
+        raise ConfigError("the workdir is empty: name a folder")
+    folder = expand(path).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(f"the workdir {folder} cannot be written: {error.strerror}") from error
+    return folder

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stata_jax import benchmark, cli, config
-from stata_jax.config.relations import refuse_other
+from stata_jax.config.checks import refuse_other
 from stata_jax.tools import programs
 from stata_jax.tools.roofline import WAITS, Row, as_markdown, as_rows, required, row_of
 

@@ -8,17 +8,41 @@ import pathlib
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from ml_collections import ConfigDict
+
 import stata_jax
+from stata_jax.config.values import apply_overrides
 from stata_jax.configs import FOLDER
 from stata_jax.errors import ConfigError
 
 _DRIVE = re.compile(r"[A-Za-z]:([\\/]|.*\.py(:|$))")  # how a path with a drive begins on Windows
 _PATH = re.compile(r"[\\/]|\.py$")  # in a path; the variants of the shipped configs have none of it
+
+
+def load(path: str | os.PathLike[str], overrides: Mapping[str, object] | None = None) -> ConfigDict:
+    """Runs a config file and returns its config with the overrides applied; `check` is a step of its own.
+
+    Args:
+      path: a file that defines `get_config`, such as `configs/digits.py`, or the name of a shipped one, `digits`. What
+        follows a colon, as in `digits:dense`, is the variant, the argument of `get_config`.
+      overrides: values by dotted key, such as `{"sparsity.keep_rate": 0.4}`.
+
+    Returns:
+      The locked config.
+
+    Raises:
+      ConfigError: there is no such file, it fails, it has no such variant, or an override does not fit.
+    """
+    file, variant = locate(path)
+    config = run(file, variant)
+    if not isinstance(config, ConfigDict):
+        raise ConfigError(f"get_config() of {file} returns a {type(config).__name__}, not a ConfigDict")
+    return apply_overrides(config.lock(), overrides or {})
 
 
 def locate(text: str | os.PathLike[str]) -> tuple[pathlib.Path, str | None]:

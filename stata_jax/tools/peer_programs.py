@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from stata_jax.config.relations import refuse_other
+from stata_jax.config.checks import refuse_other
 from stata_jax.errors import ConfigError
 from stata_jax.tools import peer as peers
 

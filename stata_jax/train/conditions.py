@@ -5,7 +5,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from stata_jax.config.changes import SAID
+from stata_jax.config.option import Resume
+from stata_jax.config.options import keys
 
 FILE = "changes.json"  # in the folder of a run that has gone on with other conditions
 
@@ -74,4 +75,4 @@ def say(changed: Sequence[Change]) -> str:
 
 
 def _now(settings: ConfigDict, devices: int) -> dict[str, Any]:
-    return {key: settings[key] for key in SAID} | {"devices": devices}
+    return {key: settings[key] for key in keys(Resume.RECORDED)} | {"devices": devices}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ml_collections import ConfigDict
 
 from stata_jax import config
-from stata_jax.config.changes import FIXED, FREE, NETWORK
-from stata_jax.config.rules import RULES
+from stata_jax.config.option import Resume
+from stata_jax.config.options import OPTIONS, keys
 from stata_jax.paths import expand
 from stata_jax.train import conditions
 
@@ -54,9 +54,9 @@ def check_continues(folder: pathlib.Path, settings: ConfigDict) -> dict[str, Any
     Raises:
       ConfigError: Naming the first key that differs, of those that may not change.
     """
-    changed = _changes(folder, settings, free=FREE)
+    changed = _changes(folder, settings, free=keys(Resume.FREE))
     for key, was, now in changed:
-        if key in FIXED or key in NETWORK:
+        if OPTIONS[key].resume in (Resume.FIXED, Resume.NETWORK):
             raise config.ConfigError(
                 f"{folder} holds a run with {key}={was}, not {now}, and that cannot change in a run that has begun: "
                 f"set --config.{key}={was}, or name another folder with --workdir"
@@ -81,7 +81,7 @@ def check_same(folder: pathlib.Path, settings: ConfigDict) -> None:
             f"{folder} holds a run that has gone on with other values, which {path.name} names, and so is the result "
             "of no single config: name another folder with --workdir, or move it away"
         )
-    for key, was, now in _changes(folder, settings, free=set(FREE) - {"data.test_examples"}):
+    for key, was, now in _changes(folder, settings, free=set(keys(Resume.FREE)) - {"data.test_examples"}):
         raise config.ConfigError(
             f"{folder} holds a run with {key}={was}, not {now}: name another folder with --workdir"
         )
@@ -96,7 +96,7 @@ def _changes(folder: pathlib.Path, settings: ConfigDict, *, free: Collection[str
         have = config.from_json(path.read_text())  # a key that is younger than the run says what the run did
     except ValueError as error:
         raise config.ConfigError(f"{path} is damaged ({error}): move {folder} away to start anew") from error
-    return [(key, have[key], settings[key]) for key in RULES if key not in free and have[key] != settings[key]]
+    return [(key, have[key], settings[key]) for key in OPTIONS if key not in free and have[key] != settings[key]]
 
 
 def check_network(have: ConfigDict, settings: ConfigDict, *, where: str) -> None:
@@ -112,7 +112,7 @@ def check_network(have: ConfigDict, settings: ConfigDict, *, where: str) -> None
     Raises:
       ConfigError: Naming the first key that differs.
     """
-    for key in NETWORK:
+    for key in keys(Resume.NETWORK):
         if have[key] != settings[key]:
             raise config.ConfigError(
                 f"{where} has {key}={have[key]}, this config {settings[key]}: set --config.{key}={have[key]}"

@@ -12,11 +12,12 @@ from stata_jax.data.augment.event_augment import augment_events
 from stata_jax.data.augment.mixing import mix
 from stata_jax.data.augment.randaugment import rand_augment
 from stata_jax.data.augment.targets import smooth_one_hot
+from stata_jax.registries import AUGMENTATIONS
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentOptions:
-    """What is done to a batch, named as in `configs/common.py`; hashable, hence static under `jax.jit`.
+    """What is done to a batch, named as in a config; hashable, hence static under `jax.jit`.
 
     By default nothing is.
 
@@ -39,6 +40,7 @@ class AugmentOptions:
       label_smoothing: share of a label's weight spread over all classes.
       events: mirror half of the recordings, and one of six operations for each, see `data.event_augment`.
       event_cutout: how large a cutout of them is, `side` or `area`.
+      extra: names of further functions (key, images) -> images, with commas between them.
       mean: of each channel, by which to normalise; (): not normalised.
       std: standard deviation of each channel.
     """
@@ -61,6 +63,7 @@ class AugmentOptions:
     label_smoothing: float = 0.0
     events: bool = False
     event_cutout: str = "side"
+    extra: str = ""
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
@@ -155,6 +158,8 @@ def augment(
             # The data set's mean colour, which becomes 0 when normalised; timm's grey where no mean is given.
             fill=tuple(max(0, min(255, round(255 * value))) for value in options.mean) or (128,),
         )
+    for place, name in enumerate(filter(None, options.extra.split(","))):
+        images = AUGMENTATIONS[name](jax.random.fold_in(random_key, place), images)
     if images.ndim == 5 and images.dtype == jnp.uint8:
         images = images.astype(jnp.float32)  # counts are not rounded where they are mixed
     targets = smooth_one_hot(labels, num_classes=options.num_classes, smoothing=options.label_smoothing)
