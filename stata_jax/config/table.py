@@ -9,7 +9,7 @@ _HEAD = """\
 # Options
 
 Every option, with its default and what it may be. Set one on the command line, `--config.sparsity.keep_rate=0.4`, or in
-a config file of your own, see [configs](../configs/common.py). The last column says whether a run that has begun may go
+a config file of your own, as `configs/common.py` shows. The last column says whether a run that has begun may go
 on with another value: `may change, recorded` says so in a line and in the run's record; `fixed, as is the network`
 means that other values make another network of the same weights, and so holds wherever weights are used again.
 
