@@ -8,11 +8,15 @@ A config's argument is a family, a way to prune, or both with a hyphen, in any o
 
 from ml_collections import ConfigDict
 
-FAMILIES = ("spikingformer", "spikformer", "sdt")  # the first is the default
-# stata: anchor token, timestep-wise ranking, both alignment losses, keep rate 0.2; dense: no pruning, no anchor, no
-# alignment; random, l1, ssa: stata but for the metric that ranks the tokens; shared: the anchor's scores averaged over
-# time, the same tokens at every timestep (the paper's AT); baseline: random tokens, no anchor, no alignment (the first
-# row of the paper's Table 5).
+from stata_jax import registries
+from stata_jax.config.options import OPTIONS
+
+FAMILIES = tuple(registries.FAMILIES)
+FAMILY = str(OPTIONS["model.family"].default)
+# The first is the default. stata: anchor token, timestep-wise ranking, both alignment losses, keep rate 0.2; dense: no
+# pruning, no anchor, no alignment; random, l1, ssa: stata but for the metric that ranks the tokens; shared: the scores
+# of the anchor averaged over time, the same tokens at every timestep (the paper's AT); baseline: random tokens, no
+# anchor, no alignment (the first row of the paper's Table 5).
 PRUNING = ("stata", "dense", "random", "l1", "ssa", "shared", "baseline")
 
 
@@ -31,12 +35,12 @@ def parse(variant: str) -> tuple[str, str]:
                 f"{', '.join(PRUNING)}, or one of each with a hyphen between them"
             )
         chosen[kind] = word
-    return chosen.get(FAMILIES, FAMILIES[0]), chosen.get(PRUNING, PRUNING[0])
+    return chosen.get(FAMILIES, FAMILY), chosen.get(PRUNING, PRUNING[0])
 
 
 def name(config: ConfigDict, base: str, *words: str) -> None:
     """Names the run after the config and after what is not the default."""
-    config.name = "_".join([base, *(word for word in words if word not in (FAMILIES[0], PRUNING[0]))])
+    config.name = "_".join([base, *(word for word in words if word not in (FAMILY, PRUNING[0]))])
 
 
 def prune(config: ConfigDict, pruning: str) -> None:

@@ -18,7 +18,9 @@ from stata_jax.build_data import (
     prepare,
     sized,
     source,
+    source_options,
 )
+from stata_jax.config.values import named
 from stata_jax.errors import ConfigError
 from stata_jax.kernels import compilation
 from stata_jax.kernels.cores import check_split
@@ -32,7 +34,15 @@ from stata_jax.train.losses import stata_loss
 from stata_jax.train.parallel import AXIS
 from stata_jax.train.step import Objective, eval_step, train_step
 
-__all__ = ["augment_options", "checked_source", "image_shape", "model_input", "sized", "source"]  # of build_data
+__all__ = [
+    "augment_options",
+    "checked_source",
+    "image_shape",
+    "model_input",
+    "sized",
+    "source",
+    "source_options",
+]  # of build_data
 
 
 def placement(config: ConfigDict) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
@@ -120,15 +130,8 @@ def aligned(config: ConfigDict) -> Aligned:
 
 def objective(config: ConfigDict) -> Objective:
     """The training loss, Eq. 12, of a network that hands out the maps of `aligned`."""
-    return functools.partial(
-        stata_loss,
-        classification=config.train.loss,
-        tet_means=config.train.tet_means,
-        tet_lambda=config.train.tet_lambda,
-        alpha=config.align.alpha,
-        beta=config.align.beta,
-        distance=config.align.distance,
-    )
+    values = named(stata_loss, config.train, config.align)
+    return functools.partial(stata_loss, classification=config.train.loss, **values)
 
 
 def step(config: ConfigDict, optimizer: optax.GradientTransformation, *, steps_per_epoch: int) -> Callable[..., Any]:

@@ -1,12 +1,11 @@
 """From a config to the data of a run: its source, and what is done to a batch before the network sees it."""
 
-import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
+from stata_jax.config.values import named
 from stata_jax.data.augment import pipeline
 from stata_jax.data.frame_size import BORDER, is_possible, resize
 from stata_jax.data.options import SourceOptions
@@ -43,15 +42,16 @@ def source(config: ConfigDict) -> Source:
 
 def source_options(config: ConfigDict) -> SourceOptions:
     """What the data set of a config is opened with."""
-    data, known = config.data.to_dict(), {field.name for field in dataclasses.fields(SourceOptions)}
-    values = data | data["digits"] | {"threshold": data["sensor"]["threshold"], "noise_hz": data["sensor"]["noise"]}
+    data = config.data
     return SourceOptions(
-        **{name: value for name, value in values.items() if name in known},
-        crop_scale=tuple(config.augment.crop_scale),
+        **named(SourceOptions, data, data.digits),
+        crop_scale=config.augment.crop_scale,
         timesteps=config.model.timesteps,
+        seed=config.seed,
         batch_size=config.train.batch_size,
         eval_batch_size=config.eval.batch_size,
-        seed=config.seed,
+        threshold=data.sensor.threshold,
+        noise_hz=data.sensor.noise,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
@@ -116,15 +116,8 @@ def image_shape(config: ConfigDict) -> tuple[int, ...]:
 
 def augment_options(config: ConfigDict, *, steps_per_epoch: int) -> pipeline.AugmentOptions:
     """What is done to a training batch; epochs become steps."""
-    options: dict[str, Any] = config.augment.to_dict()
-    del options["crop_scale"]  # the host's, where images are decoded
-    return pipeline.AugmentOptions(
-        mix_off_step=options.pop("mix_off_epoch") * steps_per_epoch,
-        num_classes=config.data.num_classes,
-        mean=tuple(config.data.mean),
-        std=tuple(config.data.std),
-        **options,
-    )
+    values = named(pipeline.AugmentOptions, config.augment, config.data)
+    return pipeline.AugmentOptions(mix_off_step=config.augment.mix_off_epoch * steps_per_epoch, **values)
 
 
 def augment(config: ConfigDict, *, steps_per_epoch: int) -> Augment:

@@ -15,6 +15,9 @@ from stata_jax.configs import common, digits, variants
 from stata_jax.pruning.maps import Aligned
 from stata_jax.pruning.placement import align_positions
 
+# Of the augmentation, those that go on by name: crops of pictures are cut where they are decoded, epochs become steps.
+AUGMENT = [item for item in common.get_config().augment.items() if item[0] not in ("crop_scale", "mix_off_epoch")]
+
 
 def test_placement_is_the_papers_unless_given():
     settings = common.get_config()  # depth 4
@@ -60,6 +63,28 @@ def test_every_model_and_sparsity_key_reaches_the_model():
     others = {"parent", "name", "num_classes", "axis_name", "lean", "recompute", "align"}
     fields = {field.name for field in dataclasses.fields(model)} - others
     assert fields == {key.split(".")[1] for key in keys}  # and no field lacks a key
+
+
+def test_every_augment_key_reaches_the_pipeline():
+    settings = common.get_config()
+    changed = {f"augment.{key}": not value if isinstance(value, bool) else type(value)() for key, value in AUGMENT}
+    options = build.augment_options(config.apply_overrides(settings, changed), steps_per_epoch=4)
+    assert all(getattr(options, key) == changed[f"augment.{key}"] for key, _ in AUGMENT)
+    options = build.augment_options(config.apply_overrides(settings, {"augment.mix_off_epoch": 3}), steps_per_epoch=4)
+    assert options.mix_off_step == 12
+
+
+def test_every_data_key_reaches_the_source():
+    """Those of the pictures as they are seen, and of the sensor, have names of their own."""
+    settings = config.load("digits_dvs", {"data.test_seed": 5, "data.data_dir": "/a", "train.batch_size": 7, "seed": 3})
+    options = build.source_options(settings)
+    data = settings.data
+    others = {"digits", "sensor", "mean", "std"}
+    assert all(getattr(options, key) == value for key, value in data.items() if key not in others)
+    assert all(getattr(options, key) == value for key, value in data.digits.items())
+    assert (options.threshold, options.noise_hz) == (data.sensor.threshold, data.sensor.noise)
+    assert (options.batch_size, options.eval_batch_size, options.seed) == (7, settings.eval.batch_size, 3)
+    assert (options.timesteps, options.crop_scale) == (settings.model.timesteps, settings.augment.crop_scale)
 
 
 def test_objective_and_maps_take_every_align_key():

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ml_collections import ConfigDict
 
 from stata_jax.config.options import OPTIONS
-from stata_jax.config.relations import RELATIONS
+from stata_jax.config.relations import problems
 from stata_jax.errors import ConfigError
 
 
@@ -25,9 +25,8 @@ def check(config: ConfigDict) -> None:
             raise ConfigError(f"the config has no key {key}: start from configs/common.py") from error
         if not option.rule.is_possible(value):
             raise ConfigError(f"{key} is {value!r}, but it {option.rule.possible}")
-    for key, holds, describe in RELATIONS:
-        if not holds(config):
-            raise ConfigError(f"{key} is {config[key]!r}, but it {describe(config)}")
+    for key, what in problems(config):
+        raise ConfigError(f"{key} is {config[key]!r}, but it {what}")
 
 
 def refuse_other(config: ConfigDict, expected: Mapping[str, object], why: str) -> None:

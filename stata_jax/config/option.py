@@ -21,6 +21,9 @@ class Resume(enum.Enum):
     NETWORK = "fixed, as is the network"
 
 
+FREE, RECORDED, FIXED, NETWORK = Resume
+
+
 @dataclasses.dataclass(frozen=True)
 class Option:
     """An option; its type is that of its default.
@@ -28,16 +31,16 @@ class Option:
     Attributes:
       default: Its value in `configs/common.py`. None stands for a tuple that follows from other options unless given.
       rule: What values are possible.
-      comment: What it does. The first sentence is what `--help` says.
       resume: What becomes of a run that goes on with another value.
+      comment: What it does. The first sentence is what `--help` says.
       former: Where runs did something else before the option existed: that value, another key, and the values of that
         key in a saved config for which it counts. A saved config without the option is older than it.
     """
 
     default: object
     rule: Rule
+    resume: Resume
     comment: str
-    resume: Resume = Resume.FIXED
     former: tuple[object, str, tuple[object, ...]] | None = None
 
     @property

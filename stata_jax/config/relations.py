@@ -1,183 +1,107 @@
 """What the values of a config may be beside each other."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
 from stata_jax.registries import SOURCES
 
+Problem = tuple[str, str]  # the key to name, and the words for what its value must be
 
-class Relation(NamedTuple):
-    """The key to name, whether its value goes with the others, and the words for what would."""
-
-    key: str
-    holds: Callable[[ConfigDict], bool]
-    describe: Callable[[ConfigDict], str]
-
-
-def _at_most(key: str, other: str) -> Relation:
-    return Relation(key, lambda c: c[key] <= c[other], lambda c: f"must be at most {other}, {c[other]}")
-
-
-def _for_source(source: str, relation: Relation) -> Relation:
-    return Relation(
-        relation.key,
-        lambda c: c.data.source != source or relation.holds(c),
-        lambda c: f"{relation.describe(c)}, for data.source {source}",
-    )
+# Options that other data sets would not heed: the kind or name of those that do, the default, and why.
+_HEEDED: tuple[tuple[str, str, object, str], ...] = (
+    ("pictures", "augment.crop_scale", (1.0, 1.0), "augment.crop_padding is for small images"),
+    ("pictures", "data.test_crop", 0.875, "its images are tested whole"),
+    ("recordings", "augment.event_cutout", "side", "it is for recordings, and augment.erasing for images"),
+    ("recordings", "data.frames", "count", "it has no recordings"),
+    ("cifar10_dvs", "data.split", "published", "cifar10_dvs alone has several splits"),
+)
 
 
-def _within_depth(key: str) -> Relation:
-    return Relation(
-        key,
-        lambda c: not c[key] or max(c[key]) < c.model.depth,
-        lambda c: f"must be block positions from 0 to {c.model.depth - 1} (model.depth is {c.model.depth})",
-    )
+def problems(c: ConfigDict) -> Iterator[Problem]:
+    """Yields what does not go together in a config whose values are possible one by one."""
+    yield from _of_network(c)
+    yield from _of_data(c)
+    yield from _of_augmentation(c)
+    yield from _of_schedule(c)
 
 
-def _shrink(c: ConfigDict) -> int:
-    return 2 ** c.model.pooling.count("1")
+def _of_network(c: ConfigDict) -> Iterator[Problem]:
+    model, sparsity, shrink = c.model, c.sparsity, 2 ** c.model.pooling.count("1")
+    if model.dim % model.heads:
+        near = _near_divisors(model.dim, model.heads)
+        yield "model.heads", f"must divide model.dim, {model.dim}: {near} would do"
+    if c.data.image_size % shrink:
+        yield (
+            "data.image_size",
+            f"must be a multiple of {shrink}, by which model.pooling {model.pooling!r} shrinks the image",
+        )
+    prunes = sparsity.keep_rate < 1 and sparsity.prune_at != ()
+    if prunes and sparsity.metric == "anchor" and not sparsity.anchor:
+        yield "sparsity.metric", "must be ssa, l1 or random where sparsity.anchor is off and tokens are pruned"
+    for key in ("sparsity.prune_at", "align.intra_at", "align.inter_at"):
+        if c[key] and max(c[key]) >= model.depth:
+            yield key, f"must be block positions from 0 to {model.depth - 1} (model.depth is {model.depth})"
+    if model.dvs_mode and model.family != "sdt":
+        yield "model.dvs_mode", "needs model.family sdt"
+    if model.neuron == "plif" and model.tau <= 1:
+        yield "model.tau", "must be above 1 for plif"
 
 
-def _prunes(c: ConfigDict) -> bool:
-    """Whether any block drops tokens."""
-    return bool(c.sparsity.keep_rate < 1 and c.sparsity.prune_at != ())
+def _of_data(c: ConfigDict) -> Iterator[Problem]:
+    data, name = c.data, c.data.source
+    if name == "digits" and data.num_classes < 10:
+        yield "data.num_classes", "must be at least 10, for data.source digits"
+    if name in ("digits", "digits_dvs"):
+        for key, other in (("digits.size", "image_size"), ("digits.fragment", "digits.size")):
+            if data[key] > data[other]:
+                yield f"data.{key}", f"must be at most data.{other}, {data[other]}, for data.source {name}"
+        for key in ("train_examples", "test_examples"):
+            if not data[key]:
+                yield f"data.{key}", f"must be at least 1, for data.source {name}"
+    if data.train_examples and c.train.batch_size > data.train_examples:
+        yield "train.batch_size", f"must be at most data.train_examples, {data.train_examples}"
+    if data.path and name != "image_folder" and ":" not in name:
+        yield "data.path", "is for data.source image_folder: data.manual_dir names the folder of published files"
+    if SOURCES.kind(name) == "recordings" and data.channels != 2:
+        yield "data.channels", f"must be 2, the polarities of the events of data.source {name}"
+    if len(data.mean) not in (0, data.channels):
+        yield "data.mean", f"must have a number for each of the {data.channels} channels (data.channels), or none"
+    if len(data.std) != len(data.mean):
+        yield "data.std", "must have as many numbers as data.mean"
 
 
-def _has(c: ConfigDict, kind: str) -> bool:
-    """Whether the data is of a kind, or of a name."""
-    return kind in (c.data.source, SOURCES.kind(c.data.source))
+def _of_augmentation(c: ConfigDict) -> Iterator[Problem]:
+    name = c.data.source
+    kind = SOURCES.kind(name)
+    for key in ("augment.flip", "augment.crop_padding", "augment.randaugment_count", "augment.erasing"):
+        if kind == "recordings" and c[key]:
+            yield key, f"is for images, not for the recordings of data.source {name}: augment.events is for them"
+    if kind != "recordings" and c.augment.events:
+        yield "augment.events", f"must be false, since data.source {name} has no recordings"
+    for needed, key, default, why in _HEEDED:
+        if c[key] != default and needed not in (name, kind) and name != "none":  # which may get any source later
+            yield key, f"must be {default} for data.source {name}: {why}"
 
 
-def _epoch_steps(c: ConfigDict) -> int:
-    # Whole batches only; 1 where the data decides how many there are.
-    return c.data.train_examples // c.train.batch_size or 1
-
-
-def _cosine_epochs(c: ConfigDict) -> int:
-    """Epochs of warm-up and cosine, without the cool-down."""
-    return int(c.train.epochs - c.train.cooldown_epochs)
+def _of_schedule(c: ConfigDict) -> Iterator[Problem]:
+    train = c.train
+    for key in ("min_learning_rate", "warmup_learning_rate"):
+        if train[key] > train.learning_rate:
+            yield f"train.{key}", f"must be at most train.learning_rate, {train.learning_rate}"
+    if train.batch_size % train.accumulate:
+        near = _near_divisors(train.batch_size, train.accumulate)
+        yield "train.accumulate", f"must divide train.batch_size, {train.batch_size}: {near} would do"
+    if train.cooldown_epochs >= train.epochs:
+        yield "train.cooldown_epochs", f"must be below train.epochs, {train.epochs}, which it is part of"
+    steps = c.data.train_examples // train.batch_size or 1  # in an epoch; 1 where the data decides how many there are
+    if round(train.warmup_epochs * steps) >= (train.epochs - train.cooldown_epochs) * steps:
+        less = f", less train.cooldown_epochs, {train.cooldown_epochs}" if train.cooldown_epochs else ""
+        yield "train.warmup_epochs", f"must end at least one step before train.epochs, {train.epochs}{less}"
 
 
 def _near_divisors(number: int, value: int) -> str:
+    """The divisors of a number that are next to a value which is none."""
     divisors = [divisor for divisor in range(1, number + 1) if number % divisor == 0]
     below = [divisor for divisor in divisors if divisor < value][-1:]
     return " or ".join(map(str, below + [divisor for divisor in divisors if divisor > value][:1]))
-
-
-def _only_for(kind: str, key: str, default: object, why: str) -> Relation:
-    """Of an option that other sources would not heed; `none` may get any source later."""
-    return Relation(
-        key,
-        lambda c: _has(c, kind) or c.data.source == "none" or c[key] == default,
-        lambda c: f"must be {default} for data.source {c.data.source}: {why}",
-    )
-
-
-def _for_images(key: str) -> Relation:
-    return Relation(
-        key,
-        lambda c: not _has(c, "recordings") or not c[key],
-        lambda c: f"is for images, not for the recordings of data.source {c.data.source}: augment.events is for them",
-    )
-
-
-def _some(key: str) -> Relation:
-    return Relation(key, lambda c: c[key] > 0, lambda c: "must be at least 1")
-
-
-RELATIONS: tuple[Relation, ...] = (
-    Relation(
-        "model.heads",
-        lambda c: c.model.dim % c.model.heads == 0,
-        lambda c: f"must divide model.dim, {c.model.dim}: {_near_divisors(c.model.dim, c.model.heads)} would do",
-    ),
-    Relation(
-        "data.image_size",
-        lambda c: c.data.image_size % _shrink(c) == 0,
-        lambda c: f"must be a multiple of {_shrink(c)}, by which model.pooling {c.model.pooling!r} shrinks the image",
-    ),
-    Relation(
-        "sparsity.metric",
-        lambda c: c.sparsity.metric != "anchor" or c.sparsity.anchor or not _prunes(c),
-        lambda c: "must be ssa, l1 or random where sparsity.anchor is off and tokens are pruned",
-    ),
-    _within_depth("sparsity.prune_at"),
-    _within_depth("align.intra_at"),
-    _within_depth("align.inter_at"),
-    Relation(
-        "model.dvs_mode", lambda c: not c.model.dvs_mode or c.model.family == "sdt", lambda c: "needs model.family sdt"
-    ),
-    Relation("model.tau", lambda c: c.model.neuron == "lif" or c.model.tau > 1, lambda c: "must be above 1 for plif"),
-    _for_source(
-        "digits", Relation("data.num_classes", lambda c: c.data.num_classes >= 10, lambda c: "must be at least 10")
-    ),
-    *(
-        _for_source(source, _at_most(f"data.{key}", f"data.{other}"))
-        for source in ("digits", "digits_dvs")
-        for key, other in (("digits.size", "image_size"), ("digits.fragment", "digits.size"))
-    ),
-    Relation(
-        "train.batch_size",
-        lambda c: not c.data.train_examples or c.train.batch_size <= c.data.train_examples,
-        lambda c: f"must be at most data.train_examples, {c.data.train_examples}",
-    ),
-    *(
-        _for_source(source, _some(key))
-        for source in ("digits", "digits_dvs")
-        for key in ("data.train_examples", "data.test_examples")
-    ),
-    Relation(
-        "data.path",
-        lambda c: not c.data.path or c.data.source == "image_folder" or ":" in c.data.source,
-        lambda c: "is for data.source image_folder: data.manual_dir names the folder of published files",
-    ),
-    Relation(
-        "data.channels",
-        lambda c: not _has(c, "recordings") or c.data.channels == 2,
-        lambda c: f"must be 2, the polarities of the events of data.source {c.data.source}",
-    ),
-    *map(_for_images, ("augment.flip", "augment.crop_padding", "augment.randaugment_count", "augment.erasing")),
-    Relation(
-        "augment.events",
-        lambda c: _has(c, "recordings") or not c.augment.events,
-        lambda c: f"must be false, since data.source {c.data.source} has no recordings",
-    ),
-    _only_for("pictures", "augment.crop_scale", (1.0, 1.0), "augment.crop_padding is for small images"),
-    _only_for("pictures", "data.test_crop", 0.875, "its images are tested whole"),
-    _only_for("recordings", "augment.event_cutout", "side", "it is for recordings, and augment.erasing for images"),
-    _only_for("recordings", "data.frames", "count", "it has no recordings"),
-    _only_for("cifar10_dvs", "data.split", "published", "cifar10_dvs alone has several splits"),
-    Relation(
-        "data.mean",
-        lambda c: len(c.data.mean) in (0, c.data.channels),
-        lambda c: f"must have a number for each of the {c.data.channels} channels (data.channels), or none",
-    ),
-    Relation(
-        "data.std", lambda c: len(c.data.std) == len(c.data.mean), lambda c: "must have as many numbers as data.mean"
-    ),
-    _at_most("train.min_learning_rate", "train.learning_rate"),
-    _at_most("train.warmup_learning_rate", "train.learning_rate"),
-    Relation(
-        "train.accumulate",
-        lambda c: c.train.batch_size % c.train.accumulate == 0,
-        lambda c: (
-            f"must divide train.batch_size, {c.train.batch_size}: "
-            f"{_near_divisors(c.train.batch_size, c.train.accumulate)} would do"
-        ),
-    ),
-    Relation(
-        "train.cooldown_epochs",
-        lambda c: c.train.cooldown_epochs < c.train.epochs,
-        lambda c: f"must be below train.epochs, {c.train.epochs}, which it is part of",
-    ),
-    Relation(
-        "train.warmup_epochs",
-        lambda c: round(c.train.warmup_epochs * _epoch_steps(c)) < _cosine_epochs(c) * _epoch_steps(c),
-        lambda c: (
-            f"must end at least one step before train.epochs, {c.train.epochs}"
-            + (f", less train.cooldown_epochs, {c.train.cooldown_epochs}" if c.train.cooldown_epochs else "")
-        ),
-    ),
-)

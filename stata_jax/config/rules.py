@@ -53,9 +53,13 @@ def within(low: float, high: float) -> Rule:
     return number(f"must be from {low:g} to {high:g}", lambda value: low <= value <= high)
 
 
-def numbers(possible: str, is_possible: Callable[[tuple[float, ...]], bool]) -> Rule:
-    """A tuple of finite numbers."""
-    return Rule(lambda value: isinstance(value, tuple) and all(map(_is_number, value)) and is_possible(value), possible)
+def _are_numbers(value: object) -> bool:
+    return isinstance(value, tuple) and all(map(_is_number, value))
+
+
+def numbers(possible: str, *, above: float = -math.inf) -> Rule:
+    """A tuple of finite numbers, in words of one's own."""
+    return Rule(lambda value: _are_numbers(value) and all(item > above for item in value), possible)
 
 
 def text(possible: str, pattern: str = r"(?s:.*)") -> Rule:
@@ -95,7 +99,16 @@ def _is_increasing(value: object) -> bool:
 ABOVE_ZERO = number("must be a number above 0", lambda value: value > 0)
 SHARE = number("must be above 0 and at most 1", lambda value: 0 < value <= 1)
 BELOW_ONE = number("must be at least 0 and below 1", lambda value: 0 <= value < 1)
+KEEP_RATE = number("must be above 0 and at most 1 (1 keeps all tokens)", lambda value: 0 < value <= 1)
+RANGE = Rule(
+    lambda value: _are_numbers(value) and len(value) == 2 and 0 < value[0] <= value[1] <= 1,
+    "must be two shares of an image, above 0 and at most 1, such as (0.08, 1.0)",
+)
 SWITCH = Rule(lambda value: isinstance(value, bool), "must be true or false")
+NAME = text(
+    "must be a folder name of letters, digits, '.', '_' and '-' that starts with a letter or a digit",
+    r"[A-Za-z0-9][A-Za-z0-9._-]*",
+)
 FOLDER = text("must be the name of a folder, or empty")
 SEED = whole(0, 2**32 - 1)  # the largest one that gives a JAX key of its own
 POSITIONS = Rule(

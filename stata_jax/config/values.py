@@ -3,8 +3,9 @@
 import ast
 import copy
 import difflib
+import inspect
 import numbers
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -71,6 +72,20 @@ def parse_overrides(config: ConfigDict, flags: Sequence[str]) -> dict[str, objec
             value = text  # refused just below, with the sentence for a wrong type
         overrides[key] = _coerce(key, value, kind)
     return overrides
+
+
+def named(function: Callable[..., Any], *groups: ConfigDict) -> dict[str, Any]:
+    """The values of a config that a function or a dataclass has parameters for, by name.
+
+    Args:
+      function: What is to be called.
+      *groups: Groups of a config; where two have the same name, the later counts.
+
+    Returns:
+      Keyword arguments.
+    """
+    values = {name: value for group in groups for name, value in group.items()}
+    return {name: values[name] for name in inspect.signature(function).parameters if name in values}
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,7 +1,8 @@
 """Every option, one file a group. An option that is not here does not exist, and setting one is an error.
 
 The defaults of a config, its checks, what may change when a run goes on, `--help` and `docs/options.md` follow from
-these tables; what a value may be beside the others stands in `stata_jax.config.relations`.
+these tables; what a value may be beside the others stands in `stata_jax.config.relations`. They are laid out by hand: a
+line with the default, the rule and what may change at resume, and below it the comment.
 """
 
 from ml_collections import ConfigDict

@@ -17,30 +17,13 @@ from stata_jax.registries import AUGMENTATIONS
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentOptions:
-    """What is done to a batch, named as in a config; hashable, hence static under `jax.jit`.
+    """What is done to a batch: by default, nothing. Hashable, hence static under `jax.jit`.
 
-    By default nothing is.
+    The others are named as in `stata_jax.config.options.augment`, which explains them.
 
     Attributes:
       num_classes: of the targets.
-      flip: mirror half of the images.
-      crop_padding: border in pixels from which crops are cut; 0: no crops.
-      randaugment_count: operations per image; 0: no RandAugment.
-      randaugment_operations: which ones, see `data.randaugment.SETS`.
-      randaugment_magnitude: their mean level, 0 to 10.
-      randaugment_std: standard deviation of the level.
-      randaugment_increasing: whether a higher level always changes an image more.
-      erasing: probability of erasing a rectangle of an image.
-      erasing_noise: fill it with noise; otherwise with the mean colour.
-      mixup: alpha of mixup; 0: none.
-      cutmix: alpha of CutMix; 0: none.
-      mix_probability: of mixing a batch.
-      switch_probability: of CutMix where both are on.
       mix_off_step: first step without mixing; 0: mixed to the end.
-      label_smoothing: share of a label's weight spread over all classes.
-      events: mirror half of the recordings, and one of six operations for each, see `data.event_augment`.
-      event_cutout: how large a cutout of them is, `side` or `area`.
-      extra: names of further functions (key, images) -> images, with commas between them.
       mean: of each channel, by which to normalise; (): not normalised.
       std: standard deviation of each channel.
     """
