@@ -19,10 +19,9 @@ from stata_jax.configs import cifar100, variants
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the config of a variant: a family, a way to prune, or both."""
     config = cifar100.get_config(variant)
-    config.unlock()
     variants.name(config, "cifar10", *variants.parse(variant))
     config.data.source = "cifar10"
     config.data.num_classes = 10
     if config.model.family == "spikingformer":
         config.model.heads = 12
-    return config.lock()
+    return config

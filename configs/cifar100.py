@@ -30,15 +30,13 @@ which of their values it changes: rates, warm-up, decay, heads and augmentation.
 
 from ml_collections import ConfigDict
 
-from stata_jax.configs import common, variants
+from stata_jax.configs import variants
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the config of a variant: a family, a way to prune, or both."""
-    family, pruning = variants.parse(variant)
-    config = common.get_config()
-    config.unlock()
-    variants.name(config, "cifar100", family, pruning)
+    config = variants.start("cifar100", variant)
+    family = config.model.family
 
     config.data.source = "cifar100"
     config.data.channels = 3
@@ -56,7 +54,6 @@ def get_config(variant: str = "") -> ConfigDict:
     if family != "sdt":
         config.augment.erasing = 0.25
 
-    config.model.family = family
     config.model.pooling = "0011"
     config.model.timesteps = 4
     config.model.dim, config.model.depth = (512, 2) if family == "sdt" else (384, 4)
@@ -72,6 +69,4 @@ def get_config(variant: str = "") -> ConfigDict:
     config.train.warmup_epochs = 20.0
     config.train.warmup_learning_rate = 1e-6 if family == "sdt" else 1e-5
     config.train.weight_decay = 0.06
-
-    variants.prune(config, pruning)
-    return config.lock()
+    return config

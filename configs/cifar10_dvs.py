@@ -23,15 +23,13 @@ Transformer's own authors take T = 10 and 64x64 pixels in patches of 4x4: `--con
 
 from ml_collections import ConfigDict
 
-from stata_jax.configs import common, variants
+from stata_jax.configs import variants
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the config of a variant: a family, a way to prune, or both."""
-    family, pruning = variants.parse(variant)
-    config = common.get_config()
-    config.unlock()
-    variants.name(config, "cifar10_dvs", family, pruning)
+    config = variants.start("cifar10_dvs", variant)
+    family = config.model.family
 
     config.data.source = "cifar10_dvs"
     config.data.image_size = 128
@@ -39,7 +37,6 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.num_classes = 10
     config.data.train_examples = config.data.test_examples = 0
 
-    config.model.family = family
     config.model.pooling = "1111"
     config.model.timesteps = 16
     config.model.dim, config.model.depth, config.model.heads = 256, 2, 8 if family == "sdt" else 16
@@ -72,6 +69,4 @@ def get_config(variant: str = "") -> ConfigDict:
         config.train.min_learning_rate = 1e-5
         config.train.warmup_learning_rate = 1e-5
         config.train.weight_decay = 0.06
-
-    variants.prune(config, pruning)
-    return config.lock()
+    return config

@@ -8,18 +8,14 @@ docs/results.md has the accuracies of the variants, which `configs/variants.py` 
 
 from ml_collections import ConfigDict
 
-from stata_jax.configs import common, variants
+from stata_jax.configs import variants
 
 VARIANTS = variants.PRUNING
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the config of a variant: a family, a way to prune, or both."""
-    family, pruning = variants.parse(variant)
-    config = common.get_config()
-    config.unlock()
-    variants.name(config, "digits", family, pruning)
-    config.model.family = family
+    config = variants.start("digits", variant)
 
     config.model.dim = 64
     config.model.depth = 2
@@ -39,6 +35,4 @@ def get_config(variant: str = "") -> ConfigDict:
     config.train.learning_rate = 4e-3
     config.train.warmup_epochs = 0.5
     config.train.cpu_threads = 1
-
-    variants.prune(config, pruning)
-    return config.lock()
+    return config

@@ -14,7 +14,6 @@ from stata_jax.configs import digits, variants
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the config of a variant: a family, a way to prune, or both."""
     config = digits.get_config(variant)
-    config.unlock()
     variants.name(config, "digits_dvs", *variants.parse(variant))
     config.data.source = "digits_dvs"
     config.data.channels = 2
@@ -27,4 +26,4 @@ def get_config(variant: str = "") -> ConfigDict:
     config.sparsity.prune_at = (0,)
     config.train.batch_size = 32
     config.train.epochs = 10
-    return config.lock()
+    return config

@@ -21,14 +21,12 @@ from stata_jax.configs import cifar10_dvs, variants
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the config of a variant: a family, a way to prune, or both."""
-    family, pruning = variants.parse(variant)
     config = cifar10_dvs.get_config(variant)
-    config.unlock()
-    variants.name(config, "dvs128_gesture", family, pruning)
+    variants.name(config, "dvs128_gesture", *variants.parse(variant))
     config.data.source = "dvs128_gesture"
     config.data.num_classes = 11
     config.train.batch_size = 16
-    if family == "sdt":
+    if config.model.family == "sdt":
         config.model.dvs_mode = False
         config.train.loss = "cross_entropy"
         config.train.optimizer = "lamb"
@@ -39,4 +37,4 @@ def get_config(variant: str = "") -> ConfigDict:
         config.train.weight_decay = 0.06
     else:
         config.train.epochs = 202
-    return config.lock()
+    return config

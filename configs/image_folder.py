@@ -20,7 +20,6 @@ from stata_jax.configs import cifar100, variants
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the config of a variant: a family, a way to prune, or both."""
     config = cifar100.get_config(variant)
-    config.unlock()
     variants.name(config, "image_folder", *variants.parse(variant))
     config.data.source = "image_folder"
     config.data.image_size = 128
@@ -34,4 +33,4 @@ def get_config(variant: str = "") -> ConfigDict:
     config.train.warmup_epochs = 5.0
     config.augment.mix_off_epoch = 80
     config.eval.batch_size = 32
-    return config.lock()
+    return config

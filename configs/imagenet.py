@@ -29,15 +29,13 @@ run of this config has been made here.
 
 from ml_collections import ConfigDict
 
-from stata_jax.configs import common, variants
+from stata_jax.configs import variants
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the config of a variant: a family, a way to prune, or both."""
-    family, pruning = variants.parse(variant)
-    config = common.get_config()
-    config.unlock()
-    variants.name(config, "imagenet", family, pruning)
+    config = variants.start("imagenet", variant)
+    family = config.model.family
 
     config.data.source = "imagenet"
     config.data.image_size = 224
@@ -62,7 +60,6 @@ def get_config(variant: str = "") -> ConfigDict:
         config.augment.mixup = 0.8
         config.augment.erasing = 0.25
 
-    config.model.family = family
     config.model.pooling = "1111"
     config.model.timesteps = 4
     config.model.dim, config.model.depth, config.model.heads = 768, 8, 8
@@ -85,6 +82,4 @@ def get_config(variant: str = "") -> ConfigDict:
         config.train.min_learning_rate = 1e-5
         config.train.warmup_learning_rate = 1e-6
         config.train.weight_decay = 0.05
-
-    variants.prune(config, pruning)
-    return config.lock()
+    return config

@@ -23,15 +23,12 @@ core of an EPYC.
 
 from ml_collections import ConfigDict
 
-from stata_jax.configs import common, variants
+from stata_jax.configs import variants
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the config of a variant: a family, a way to prune, or both."""
-    family, pruning = variants.parse(variant)
-    config = common.get_config()
-    config.unlock()
-    variants.name(config, "nmnist", family, pruning)
+    config = variants.start("nmnist", variant)
 
     config.data.source = "nmnist"
     config.data.image_size = 32
@@ -39,10 +36,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.num_classes = 10
     config.data.train_examples = config.data.test_examples = 0
 
-    config.model.family = family
     config.model.pooling = "0011"
     config.model.timesteps = 8
-    config.model.dim, config.model.depth, config.model.heads = 256, 2, 8 if family == "sdt" else 16
+    config.model.dim, config.model.depth, config.model.heads = 256, 2, 8 if config.model.family == "sdt" else 16
 
     config.train.epochs = 50
     config.train.batch_size = 128
@@ -51,6 +47,4 @@ def get_config(variant: str = "") -> ConfigDict:
     config.train.warmup_epochs = 5.0
     config.train.warmup_learning_rate = 1e-5
     config.eval.batch_size = 100
-
-    variants.prune(config, pruning)
-    return config.lock()
+    return config

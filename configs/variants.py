@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from stata_jax import registries
 from stata_jax.config.options import OPTIONS
+from stata_jax.configs import common
 
 FAMILIES = tuple(registries.FAMILIES)
 FAMILY = str(OPTIONS["model.family"].default)
@@ -18,6 +19,20 @@ FAMILY = str(OPTIONS["model.family"].default)
 # of the anchor averaged over time, the same tokens at every timestep (the paper's AT); baseline: random tokens, no
 # anchor, no alignment (the first row of the paper's Table 5).
 PRUNING = ("stata", "dense", "random", "l1", "ssa", "shared", "baseline")
+
+
+def start(base: str, variant: str) -> ConfigDict:
+    """Returns the defaults with the family and the way to prune of a config's argument, and its name.
+
+    Raises:
+      ValueError: as `parse`.
+    """
+    family, pruning = parse(variant)
+    config = common.get_config()
+    config.model.family = family
+    prune(config, pruning)
+    name(config, base, family, pruning)
+    return config
 
 
 def parse(variant: str) -> tuple[str, str]:
@@ -44,7 +59,7 @@ def name(config: ConfigDict, base: str, *words: str) -> None:
 
 
 def prune(config: ConfigDict, pruning: str) -> None:
-    """Sets one of `PRUNING` in an unlocked config."""
+    """Sets one of `PRUNING` in a config."""
     if pruning in ("dense", "baseline"):
         config.sparsity.anchor = False
         config.align.alpha = config.align.beta = 0.0

@@ -3,14 +3,19 @@
 A registry holds where its objects are, `module:object`, and imports one when it is first asked for. To extend it, write
 a file and add a line here, or leave this package as it is and do one of these:
 
-    registries.METRICS.register("entropy", "my_package.scores:entropy")  # in your config file, for example
     python -m stata_jax.main --config=digits --config.sparsity.metric=my_package.scores:entropy
+    registries.METRICS.register("entropy", "my_package.scores:entropy")
+
+The first is the same in every command. The second gives a name, and belongs where every command that is to know the
+name comes by: a config file serves for training, but evaluating a run does not read it.
 """
 
 import importlib
 import importlib.util
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from stata_jax.errors import ConfigError
 
 
 class Registry(Mapping[str, Any]):
@@ -47,12 +52,20 @@ class Registry(Mapping[str, Any]):
             return False
 
     def __getitem__(self, name: str) -> Any:
-        """Returns the object of a name, or at `module:object`."""
+        """Returns the object of a name, or at `module:object`.
+
+        Raises:
+          KeyError: There is no such name.
+          ConfigError: There is nothing of that name in the module.
+        """
         entry = name if ":" in name else self._entries[name]
         if not isinstance(entry, str):
             return entry
         module, _, attribute = entry.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        found = importlib.import_module(module)
+        if not hasattr(found, attribute):
+            raise ConfigError(f"there is no {attribute!r} in the module {module}, {found.__file__}")
+        return getattr(found, attribute)
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries

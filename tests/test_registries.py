@@ -30,6 +30,8 @@ def test_an_object_is_found_by_name_and_by_place():
     assert "json:loads" not in registry and registry.is_possible("json:loads")
     with pytest.raises(KeyError):
         registry["other"]
+    with pytest.raises(config.ConfigError, match=r"there is no 'doesnt_exist' in the module json, .*json"):
+        registry["json:doesnt_exist"]
 
 
 def test_a_name_is_not_given_twice():
@@ -62,6 +64,14 @@ def test_a_config_takes_what_is_elsewhere_and_refuses_what_is_nowhere(key):
     config.check(config.apply_overrides(common.get_config(), {key: "json:dumps"}))
     with pytest.raises(config.ConfigError, match=f"{key} is 'no_such_module:x', but it must be one of "):
         config.check(config.apply_overrides(common.get_config(), {key: "no_such_module:x"}))
+
+
+def test_a_registered_name_is_among_those_that_are_named(monkeypatch):
+    monkeypatch.setattr(registries.METRICS, "_entries", dict(registries.METRICS._entries))
+    registries.METRICS.register("entropy", "json:dumps")
+    config.check(config.apply_overrides(common.get_config(), {"sparsity.metric": "entropy"}))
+    with pytest.raises(config.ConfigError, match=r"must be one of anchor, .*entropy, or module:object$"):
+        config.check(config.apply_overrides(common.get_config(), {"sparsity.metric": "entrpy"}))
 
 
 def test_names_are_known_without_jax():

@@ -10,10 +10,15 @@ from stata_jax.registries import Registry
 
 
 class Rule(NamedTuple):
-    """Whether a value is possible, and the words for what is, such as `must be true or false`."""
+    """Whether a value is possible, and the words for what is, such as `must be true or false`, or what makes them."""
 
     is_possible: Callable[[Any], bool]
-    possible: str
+    words: str | Callable[[], str]
+
+    @property
+    def possible(self) -> str:
+        """The words for what is possible."""
+        return self.words if isinstance(self.words, str) else self.words()
 
 
 def _is_whole(value: object) -> bool:
@@ -78,7 +83,7 @@ def name_in(registry: Registry, *others: str) -> Rule:
     def is_possible(value: object) -> bool:
         return value in others or registry.is_possible(value)
 
-    return Rule(is_possible, f"must be one of {', '.join([*registry, *others])}")
+    return Rule(is_possible, lambda: f"must be one of {', '.join([*registry, *others])}, or module:object")
 
 
 def names_in(registry: Registry) -> Rule:
