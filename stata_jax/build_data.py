@@ -34,7 +34,7 @@ def source(config: ConfigDict) -> Source:
     except OSError as error:
         raise ConfigError(
             f"the data of data.source {config.data.source} cannot be read or written ({error}): look at data.data_dir, "
-            "data.manual_dir, data.path and the room on the disk"
+            "data.manual_dir, data.path and the free space on the disk"
         ) from error
     _check_fit(config, opened)
     return opened

@@ -119,6 +119,35 @@ def load_config(path: str, overrides: Sequence[str]) -> ConfigDict:
     return settings
 
 
+def numbers(flag: str, text: str, kind: type, expected: str, *, once: bool = False) -> list[Any]:
+    """Reads the numbers of a list with commas.
+
+    Args:
+      flag: whose value it is, for messages.
+      text: the list.
+      kind: `int` or `float`.
+      expected: what it must be, for the message.
+      once: whether each may be there once.
+
+    Raises:
+      ConfigError: one is no such number, or is there twice.
+    """
+    try:
+        found = [kind(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"{flag} is {text!r}, but it must be {expected}") from error
+    if once and len(set(found)) < len(found):
+        raise ConfigError(f"{flag} is {text!r}, but each may be there once")
+    return found
+
+
+def at_least(flags: argparse.Namespace, **least: int) -> None:
+    """Raises ConfigError where a flag is below its least value."""
+    for name, value in least.items():
+        if getattr(flags, name) < value:
+            raise ConfigError(f"--{name} is {getattr(flags, name)}, but it must be at least {value}")
+
+
 def show(name: str, result: Mapping[str, Any], markdown: str, *, folder: str | os.PathLike[str] | None) -> None:
     """Prints a result.
 
@@ -135,21 +164,21 @@ def show(name: str, result: Mapping[str, Any], markdown: str, *, folder: str | o
         write_report(folder, name, result, markdown)
 
 
-def run(program: Callable[[Sequence[str]], object], argv: Sequence[str] | None, *, interrupted: str) -> int:
+def run(program: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None, *, interrupted: str) -> int:
     """Runs a program on a command line; an error of config or data, or Ctrl-C, becomes one line on stderr.
 
     Args:
-      program: takes the command line; its return value is dropped.
+      program: takes the command line; returns an exit code, or nothing for 0.
       argv: the command line without the program's name; that of the process if None.
       interrupted: what to print after Ctrl-C.
 
     Returns:
-      The exit code: 0, 2 after such an error, 3 if a training has diverged, 75 after SIGTERM, where the same command
-      goes on, 130 after Ctrl-C. Other exceptions are bugs and pass through.
+      The exit code: the program's, 2 after such an error, 3 if a training has diverged, 75 after SIGTERM, where the
+      same command goes on, 130 after Ctrl-C. Other exceptions are bugs and pass through.
     """
     keep_memory()  # works best before JAX is imported
     try:
-        program(sys.argv[1:] if argv is None else argv)
+        return program(sys.argv[1:] if argv is None else argv) or 0
     except (ConfigError, DataError) as error:
         print("error:", *str(error).split(), file=sys.stderr)
         return EXIT_ERROR
@@ -162,7 +191,15 @@ def run(program: Callable[[Sequence[str]], object], argv: Sequence[str] | None, 
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         return EXIT_INTERRUPTED
-    return 0
+
+
+def command(program: Callable[[Sequence[str]], int | None], *, interrupted: str = "interrupted") -> Callable[..., int]:
+    """A `main` of a command line, by default the process's, that returns the exit code of `run`."""
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        return run(program, argv, interrupted=interrupted)
+
+    return main
 
 
 def leave(code: int) -> NoReturn:

@@ -62,11 +62,6 @@ def draw(settings: ConfigDict, output: str | os.PathLike[str], *, epoch: int = 0
     return f"{output}: {len(before)} of a batch of {len(batch['label'])}, before and after"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code, see `cli.run`."""
-    return cli.run(_draw, argv, interrupted="interrupted")
-
-
 def _draw(argv: Sequence[str]) -> None:
     description = "Draw a training batch before and after its augmentation."
     parser = cli.Parser(prog="python -m stata_jax.contact_sheet", description=description)
@@ -79,6 +74,8 @@ def _draw(argv: Sequence[str]) -> None:
         raise ConfigError(f"--epoch must be from 0 to {settings.train.epochs - 1} (train.epochs), got {flags.epoch}")
     print(draw(settings, flags.output, epoch=flags.epoch))
 
+
+main = cli.command(_draw)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -208,11 +208,6 @@ def export_checkpoint(
     print(f"wrote {len(state)} arrays of step {at} to {target}, under the authors' names{extra}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code, see `cli.run`."""
-    return cli.run(_convert, argv, interrupted="interrupted")
-
-
 def _convert(argv: Sequence[str]) -> None:
     description = "Convert checkpoints from the authors' PyTorch models to ours and back."
     parser = cli.Parser(prog="python -m stata_jax.convert", description=description)
@@ -243,6 +238,8 @@ def _convert(argv: Sequence[str]) -> None:
         )
         print(f"wrote {settings.model.family}-{settings.model.depth}-{settings.model.dim} to {target}")
 
+
+main = cli.command(_convert)
 
 if __name__ == "__main__":
     sys.exit(main())

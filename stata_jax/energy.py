@@ -135,11 +135,6 @@ def _totals(counts: Mapping[str, Mapping[str, Any]]) -> str:
     return "; ".join(parts)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code, see `cli.run`."""
-    return cli.run(_energy, argv, interrupted="interrupted")
-
-
 def _energy(argv: Sequence[str]) -> None:
     description = "Count the ACs, the MACs and the theoretical energy of a run, with measured firing rates."
     parser = cli.Parser(prog="python -m stata_jax.energy", description=description)
@@ -152,6 +147,8 @@ def _energy(argv: Sequence[str]) -> None:
     result = measure(workdir, overrides=overrides, step=flags.step)
     cli.show("energy", result, as_markdown(result), folder=flags.output)
 
+
+main = cli.command(_energy)
 
 if __name__ == "__main__":
     sys.exit(main())

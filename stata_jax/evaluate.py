@@ -87,11 +87,6 @@ def check_fit(variables: Mapping[str, object], wanted: Mapping[str, object]) -> 
             )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code, see `cli.run`."""
-    return cli.run(_evaluate, argv, interrupted="interrupted")
-
-
 def _evaluate(argv: Sequence[str]) -> None:
     parser = cli.Parser(prog="python -m stata_jax.evaluate", description="Evaluate a checkpoint of a run.")
     parser.add_argument("--workdir", metavar="DIR", help="the folder of the run (needed)")
@@ -118,6 +113,8 @@ def _evaluate(argv: Sequence[str]) -> None:
 
         write_json(expand(flags.output) / "evaluate.json", result)
 
+
+main = cli.command(_evaluate)
 
 if __name__ == "__main__":
     sys.exit(main())

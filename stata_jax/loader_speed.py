@@ -66,11 +66,6 @@ def trained_at(workdir: str | os.PathLike[str]) -> float:
     return statistics.median(speeds)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code, see `cli.run`."""
-    return cli.run(_report, argv, interrupted="interrupted")
-
-
 def _report(argv: Sequence[str]) -> None:
     description = "Measure how many training images per second the data of a config delivers."
     parser = cli.Parser(prog="python -m stata_jax.loader_speed", description=description)
@@ -78,8 +73,7 @@ def _report(argv: Sequence[str]) -> None:
     parser.add_argument("--batches", metavar="N", type=int, default=50, help="batches to time (default: 50)")
     parser.add_argument("--workdir", metavar="DIR", help="the folder of a run, whose training speed to compare with")
     flags, flag_overrides = cli.parse(parser, argv, required="config")
-    if flags.batches < 1:
-        raise ConfigError(f"--batches is {flags.batches}, but it must be at least 1")
+    cli.at_least(flags, batches=1)
     settings = cli.load_config(flags.config, flag_overrides)
     used = trained_at(expand(flags.workdir)) if flags.workdir else None
     made = measure(settings, batches=flags.batches)
@@ -87,6 +81,8 @@ def _report(argv: Sequence[str]) -> None:
     if used is not None:
         print(f"training: {used:,.0f} images/s in {flags.workdir}; the source is {made / used:.1f} times as fast")
 
+
+main = cli.command(_report)
 
 if __name__ == "__main__":
     sys.exit(main())

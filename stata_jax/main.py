@@ -9,11 +9,6 @@ from collections.abc import Sequence
 from stata_jax import cli, config, stopping
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code, see `cli.run`."""
-    return cli.run(_train, argv, interrupted="interrupted: the same command resumes the run from its last checkpoint")
-
-
 def _train(argv: Sequence[str]) -> None:
     parser = cli.Parser(prog="python -m stata_jax.main", description="Train a model, or go on with its training.")
     parser.add_argument("--config", metavar="FILE[:VARIANT]", help=cli.CONFIG_HELP)
@@ -28,6 +23,8 @@ def _train(argv: Sequence[str]) -> None:
 
         train(settings, workdir)
 
+
+main = cli.command(_train, interrupted="interrupted: the same command resumes the run from its last checkpoint")
 
 if __name__ == "__main__":
     cli.leave(main())

@@ -1,4 +1,4 @@
-"""Lists the matrix products that take other input than spikes: `python -m stata_jax.purity --config=configs/digits.py`.
+"""Lists the matmuls that take other input than spikes: `python -m stata_jax.purity --config=configs/digits.py`.
 
 For each family, dense and at the config's keep rate.
 """
@@ -22,7 +22,7 @@ def training_images(settings: ConfigDict) -> Any:
 
 
 def measure(settings: ConfigDict, images: Any) -> list[Any]:
-    """Looks at what goes into each matrix product of a config's model while it runs on training images.
+    """Looks at what goes into each matmul of a config's model while it runs on training images.
 
     The weights are those of the start, normalised by the batch as in training, so that neurons fire.
 
@@ -31,12 +31,12 @@ def measure(settings: ConfigDict, images: Any) -> list[Any]:
       images: As `training_images` gives them.
 
     Returns:
-      A `Product` for each product that the logits depend on, in their order.
+      A `Matmul` for each matmul that the logits depend on, in their order.
     """
     import jax
 
     from stata_jax import build
-    from stata_jax.tools.purity import matrix_products
+    from stata_jax.tools.purity import matmuls_of
 
     model = build.model(settings)
     variables = jax.jit(model.init)(jax.random.key(settings.seed), images)
@@ -45,14 +45,14 @@ def measure(settings: ConfigDict, images: Any) -> list[Any]:
         (values, _), _ = model.apply(variables, images, train=True, mutable=["batch_stats"])
         return values
 
-    return matrix_products(logits, variables, images)
+    return matmuls_of(logits, variables, images)
 
 
 def report(settings: ConfigDict) -> str:
     """The lists of all families, dense and at the config's keep rate, as text."""
     import jax
 
-    with jax.default_device(jax.devices("cpu")[0]):  # on accelerators q, k and v would be one product
+    with jax.default_device(jax.devices("cpu")[0]):  # on accelerators q, k and v would be one matmul
         return "\n".join(_lists(settings))
 
 
@@ -69,29 +69,26 @@ def _lists(settings: ConfigDict) -> list[str]:
                 changes["sparsity.anchor"] = False
             changed = config.apply_overrides(settings, changes)
             config.check(changed)
-            products = measure(changed, images)
-            other = [product for product in products if not product.spike_driven]
-            share = f"{len(other)} of {len(products)} products take other input than spikes"
+            matmuls = measure(changed, images)
+            other = [matmul for matmul in matmuls if not matmul.spike_driven]
+            share = f"{len(other)} of {len(matmuls)} matmuls take other input than spikes"
             lines.append(f"{family}, keep rate {keep_rate:g}: {share}")
-            lines += [f"  {product.name:<28} {' x '.join(product.inputs)}" for product in other]
-            silent = [product.name for product in products if "silent" in product.inputs]
+            lines += [f"  {matmul.name:<28} {' x '.join(matmul.inputs)}" for matmul in other]
+            silent = [matmul.name for matmul in matmuls if "silent" in matmul.inputs]
             if silent:
                 lines.append(f"  (no input at all on these images: {', '.join(silent)})")
     return lines
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code, see `cli.run`."""
-    return cli.run(_report, argv, interrupted="interrupted")
-
-
 def _report(argv: Sequence[str]) -> None:
-    description = "List the matrix products that take other input than spikes."
+    description = "List the matmuls that take other input than spikes."
     parser = cli.Parser(prog="python -m stata_jax.purity", description=description)
     parser.add_argument("--config", metavar="FILE[:VARIANT]", help=cli.CONFIG_HELP)
     flags, flag_overrides = cli.parse(parser, argv, required="config")
     print(report(cli.load_config(flags.config, flag_overrides)))
 
+
+main = cli.command(_report)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -28,18 +28,8 @@ _ENERGY_EXAMPLES = 500  # test images of which firing rates are measured
 _ROUNDS = 15  # timed steps of each cell
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code: that of `cli.run`, or 1 if a run failed or was stopped."""
-    failed: list[Task] = []
-
-    def program(arguments: Sequence[str]) -> None:
-        failed.extend(_sweep(arguments))
-
-    code = cli.run(program, argv, interrupted="interrupted: the same command goes on with it")
-    return code or int(bool(failed))
-
-
-def _sweep(argv: Sequence[str]) -> list[Task]:
+def _sweep(argv: Sequence[str]) -> int:
+    """Returns 1 if a run failed or was stopped."""
     parser = cli.Parser(
         prog="python -m stata_jax.sweep",
         description="Train a grid of configs over seeds, measure energy, and compare the cells in a table and figures.",
@@ -57,9 +47,7 @@ def _sweep(argv: Sequence[str]) -> list[Task]:
     flags, overrides = cli.parse(parser, argv, required="config")
     if flags.grid is None:
         raise ConfigError("--grid is missing; --help shows how to use python -m stata_jax.sweep")
-    for name, least in (("jobs", 1), ("gpus", 0)):
-        if getattr(flags, name) < least:
-            raise ConfigError(f"--{name} is {getattr(flags, name)}, but it must be at least {least}")
+    cli.at_least(flags, jobs=1, gpus=0)
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     if visible and flags.gpus > len(visible):
         raise ConfigError(f"--gpus is {flags.gpus}, but CUDA_VISIBLE_DEVICES names {len(visible)}: ask for no more")
@@ -75,23 +63,18 @@ def _sweep(argv: Sequence[str]) -> list[Task]:
     tasks = _tasks(grid, base, seeds, workdir, [f"--config={flags.config}", *overrides])
     if flags.dry_run:
         print("\n".join(str(task) for task in tasks if not task.result.exists()) or "all is done")
-        return []
+        return 0
     config.prepare_workdir(workdir)
     failed = [] if flags.report else run_all(tasks, jobs=flags.jobs, gpus=flags.gpus, describe=_describe)
     if flags.time and not flags.report:
         _time(grid, base, workdir)
     command = shlex.join(["python", "-m", "stata_jax.sweep", *(a for a in argv if a != "--report")])
     sweep_report.write(grid, base, workdir=workdir, seeds=seeds, command=command)
-    return failed
+    return int(bool(failed))
 
 
 def _seeds(text: str, base: ConfigDict) -> list[int]:
-    try:
-        seeds = [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise ConfigError(f"--seeds is {text!r}, but it must be whole numbers such as 0,1,2") from error
-    if len(set(seeds)) < len(seeds):
-        raise ConfigError(f"--seeds is {text!r}, but each may be there once")
+    seeds = cli.numbers("--seeds", text, int, "whole numbers such as 0,1,2", once=True)
     for seed in seeds:
         config.check(_settings(base, {}, seed))
     return seeds
@@ -154,6 +137,8 @@ def _time(grid: Grid, base: ConfigDict, workdir: pathlib.Path) -> None:
         return
     write_json(path, costs | {grid.name: sweep_costs.measure(configs, rounds=_ROUNDS)})
 
+
+main = cli.command(_sweep, interrupted="interrupted: the same command goes on with it")
 
 if __name__ == "__main__":
     sys.exit(main())

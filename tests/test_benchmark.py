@@ -6,7 +6,7 @@ import os
 import pytest
 
 from stata_jax import benchmark, config
-from stata_jax.tools import peer_programs
+from stata_jax.tools import bench, peer_programs, programs
 from stata_jax.tools.profiling import Timing
 
 SMALL = ["--config.model.dim=16", "--config.model.heads=2", "--config.data.image_size=16"]
@@ -24,8 +24,8 @@ def test_ratios_of_the_table(monkeypatch, tmp_path, capsys):
         facts = {"compile_s": 1.0, "flops": int(4e9), "temp_bytes": int(rate * 1e9), "peak_bytes": int(rate * 2e9)}
         return lambda: None, facts
 
-    monkeypatch.setattr(benchmark, "prepare", prepare)
-    timings = {"1": Timing((0.3, 0.4, 0.5)), "0.2": Timing((0.02, 0.02, 0.0204))}
+    monkeypatch.setattr(programs, "prepare", prepare)
+    timings = {"1.0": Timing((0.3, 0.4, 0.5)), "0.2": Timing((0.02, 0.02, 0.0204))}
 
     def time_alternately(calls, **options):
         times.append(options)
@@ -74,7 +74,7 @@ def test_mistakes_are_one_sentence(flags, message, capsys):
 
 
 def test_events_come_as_recordings():
-    settings = benchmark.settings_for("spikformer_2_256_dvs", keep_rate=1.0, batch_size=2, overrides={})
+    settings = bench.settings_for("spikformer_2_256_dvs", keep_rate=1.0, batch_size=2, overrides={})
     assert (settings.data.channels, settings.data.image_size, settings.model.timesteps) == (2, 128, 16)
     config.check(settings)
 
@@ -98,4 +98,4 @@ def test_memory_is_left_only_with_peers(peers, monkeypatch):
 
     monkeypatch.setattr(peer_programs, "leave_memory", leave_memory)
     with pytest.raises(AskedError if peers else config.ConfigError):  # the model is looked for later
-        benchmark.measure("no_such_model", keep_rates=[1], batch_size=2, rounds=1, peers=peers)
+        bench.measure("no_such_model", keep_rates=[1], batch_size=2, rounds=1, peers=peers)

@@ -47,11 +47,12 @@ print("programs", len(names), "exit", code)
 @functools.cache
 def cost(program: str) -> dict[str, int]:
     """FLOPs and bytes of temporary memory of one program, by the compiler's account."""
-    from stata_jax import benchmark, config
+    from stata_jax import config
     from stata_jax.configs import digits
+    from stata_jax.tools import programs
 
     variant, mode, overrides = PROGRAMS[program]
-    _, facts = benchmark.prepare(config.apply_overrides(digits.get_config(variant), overrides), mode)
+    _, facts = programs.prepare(config.apply_overrides(digits.get_config(variant), overrides), mode)
     return {name: facts[name] for name in ("flops", "temp_bytes")}
 
 

@@ -1,4 +1,4 @@
-"""The report of products that take other input than spikes."""
+"""The report of matmuls that take other input than spikes."""
 
 import pathlib
 
@@ -6,7 +6,7 @@ import jax
 
 from stata_jax import purity
 from stata_jax.kernels import hardware
-from stata_jax.tools.purity import Product
+from stata_jax.tools.purity import Matmul
 
 CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
 
@@ -16,12 +16,12 @@ def test_the_report_lists_all_families_dense_and_pruned(monkeypatch, capsys):
 
     def measure(settings, images):
         assert images == "images"
-        assert hardware.platform() == "cpu"  # an accelerator trains q, k and v as one product
+        assert hardware.platform() == "cpu"  # an accelerator trains q, k and v as one matmul
         asked.append((settings.model.family, settings.sparsity.keep_rate, settings.sparsity.anchor))
         return [
-            Product("stem/conv0", ("real numbers",)),
-            Product("block0/mlp/up", ("binary",)),
-            Product("block0/attention/value", ("silent", "binary")),
+            Matmul("stem/conv0", ("real numbers",)),
+            Matmul("block0/mlp/up", ("binary",)),
+            Matmul("block0/attention/value", ("silent", "binary")),
         ]
 
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
@@ -32,7 +32,7 @@ def test_the_report_lists_all_families_dense_and_pruned(monkeypatch, capsys):
     assert asked == [(family, *pruned) for family in families for pruned in ((1.0, False), (0.4, True))]
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == [
-        "spikformer, keep rate 1: 1 of 3 products take other input than spikes",
+        "spikformer, keep rate 1: 1 of 3 matmuls take other input than spikes",
         "  stem/conv0                   real numbers",
         "  (no input at all on these images: block0/attention/value)",
     ]
@@ -45,7 +45,7 @@ def test_it_measures_the_model_of_a_config():
     size = {"model.family": "sdt", "model.dim": 16, "model.heads": 2, "model.depth": 1, "sparsity.prune_at": (0,)}
     align = {"align.intra_at": (0,), "align.inter_at": (0,), "train.batch_size": 4}
     settings = config.load(CONFIG, size | align)
-    products = purity.measure(settings, purity.training_images(settings))
-    names = [product.name for product in products]
+    matmuls = purity.measure(settings, purity.training_images(settings))
+    names = [matmul.name for matmul in matmuls]
     assert names[0] == "stem/conv0" and names[-1] == "head" and "block0/scores" in names
-    assert products[0].inputs == ("real numbers",)
+    assert matmuls[0].inputs == ("real numbers",)

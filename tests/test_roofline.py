@@ -6,13 +6,14 @@ import jax
 import pytest
 
 from stata_jax import roofline
+from stata_jax.tools import roofline_run
 
 SMALL = ["--config.model.dim=16", "--config.model.heads=2", "--config.data.image_size=16", "--batch_size=2"]
 
 
 def test_a_small_run(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(roofline, "_SIDE", 128)
-    monkeypatch.setattr(roofline, "_VALUES", 1 << 20)
+    monkeypatch.setattr(roofline_run, "_SIDE", 128)
+    monkeypatch.setattr(roofline_run, "_VALUES", 1 << 20)
     flags = ["--model=sdt_2_256", "--keep_rate=0.4", "--rounds=2", *SMALL, f"--output={tmp_path}"]
     assert roofline.main(flags) == 0
     text = (tmp_path / "roofline.md").read_text()
@@ -20,7 +21,7 @@ def test_a_small_run(tmp_path, monkeypatch, capsys):
     result = json.loads((tmp_path / "roofline.json").read_text())
     rows = {(row["part"], row["kind"]): row for row in result["rows"]}
     for part in ("stem", "attention", "MLP"):
-        for kind in ("products", "BN and LIF", "BN", "LIF"):
+        for kind in ("matmuls", "BN and LIF", "BN", "LIF"):
             assert rows[part, kind]["seconds"] > 0 and rows[part, kind]["least_s"] > 0, (part, kind)
     assert sum(row["share"] for row in result["rows"]) == pytest.approx(1)
     taken = sum(row["seconds"] for row in result["rows"])

@@ -6,8 +6,8 @@ import json
 import jax
 import pytest
 
-from stata_jax import benchmark, scaling
-from stata_jax.tools import profiling
+from stata_jax import scaling
+from stata_jax.tools import profiling, programs
 from stata_jax.tools.profiling import Timing
 
 TINY = ["--config.model.dim=16", "--config.model.depth=1", "--config.model.heads=2"]
@@ -24,24 +24,24 @@ def known(monkeypatch):
         asked.append(settings)
         return lambda: None, {"mode": mode, "peak_bytes": 1000 * settings.train.batch_size}
 
-    def time_alternately(calls, rounds):
+    def time_alternately(calls, **options):
         pair = asked[-len(calls) :]
         sizes = [s.train.batch_size * s.model.timesteps * s.data.image_size**2 / 1024 for s in pair]
         return {name: Timing((0.01 * size / (1 + i),)) for i, (name, size) in enumerate(zip(calls, sizes, strict=True))}
 
-    monkeypatch.setattr(benchmark, "prepare", prepare)
+    monkeypatch.setattr(programs, "prepare", prepare)
     monkeypatch.setattr(profiling, "time_alternately", time_alternately)
     return asked
 
 
 def test_a_real_run(tmp_path, monkeypatch, capsys):
-    held, prepare = [], benchmark.prepare
+    held, prepare = [], programs.prepare
 
     def counting(settings, mode):
         held.append(sum(array.nbytes for array in jax.live_arrays()))
         return prepare(settings, mode)
 
-    monkeypatch.setattr(benchmark, "prepare", counting)
+    monkeypatch.setattr(programs, "prepare", counting)
     gc.collect()  # what other tests have left
     flags = [MODEL, "--values=1,2", "--mode=infer", "--keep_rates=0.2", "--rounds=2", "--batch_size=2", *TINY]
     assert scaling.main([*flags, f"--output={tmp_path / 'new'}"]) == 0
@@ -85,14 +85,14 @@ def test_smallest_batch_that_pays(known, tmp_path, capsys):
 
 @pytest.mark.parametrize(("fits", "code"), [(2, 0), (1, 2)])
 def test_a_value_that_does_not_fit_ends_the_series(known, monkeypatch, capsys, fits, code):
-    prepare = benchmark.prepare
+    prepare = programs.prepare
 
     def small(settings, mode):
         if settings.model.timesteps > fits:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
         return prepare(settings, mode)
 
-    monkeypatch.setattr(benchmark, "prepare", small)
+    monkeypatch.setattr(programs, "prepare", small)
     assert scaling.main([MODEL, "--values=1,2,3,4"]) == code
     out, error = capsys.readouterr()
     if code:
@@ -106,7 +106,7 @@ def test_other_failures_pass_through(known, monkeypatch):
     def broken(settings, mode):
         raise jax.errors.JaxRuntimeError("INTERNAL: a bug")
 
-    monkeypatch.setattr(benchmark, "prepare", broken)
+    monkeypatch.setattr(programs, "prepare", broken)
     with pytest.raises(jax.errors.JaxRuntimeError, match="a bug"):
         scaling.main([MODEL, "--values=1,2"])
 

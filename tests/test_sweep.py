@@ -7,8 +7,8 @@ import shlex
 
 import pytest
 
-from stata_jax import benchmark, config, evaluate, sweep
-from stata_jax.tools import coverage_plot, profiling, sweep_grids
+from stata_jax import config, evaluate, sweep
+from stata_jax.tools import coverage_plot, profiling, programs, sweep_grids
 from stata_jax.tools.profiling import Timing
 from stata_jax.train.metrics import MetricsWriter, write_json
 
@@ -192,7 +192,7 @@ def test_costs_are_measured_in_turns_and_once(ran, monkeypatch, tmp_path, capsys
         assert rounds == sweep._ROUNDS
         return {name: Timing((0.1 * (1 + i),) * 3) for i, name in enumerate(calls)}
 
-    monkeypatch.setattr(benchmark, "prepare", prepare)
+    monkeypatch.setattr(programs, "prepare", prepare)
     monkeypatch.setattr(profiling, "time_alternately", timed)
     flags = [*FLAGS, "--grid=sparsity.keep_rate=1,0.5", "--seeds=0", f"--workdir={tmp_path}", "--time"]
     assert sweep.main(flags) == 0 and sweep.main(flags) == 0

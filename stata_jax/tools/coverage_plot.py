@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which colour-blind readers tell apart, each with a marker of its own.
-_STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"))
-_GUIDE = "#888888"
+from stata_jax.tools import figures
+
+_STYLES = list(zip(figures.COLOURS[:6], figures.MARKERS, strict=False))
 _THIN = range(2, 5)  # timesteps that get a line each
 _NAME = re.compile(r"test/coverage/(\w+)/(kept_on_digit|digit_kept)/t(\d+)")
 
@@ -84,33 +83,28 @@ def coverage_figure(runs: Runs, *, chance: float | None) -> Figure:
         raise ValueError(
             f"no run of {', '.join(runs) or 'none'} has measured coverage: they are dense, or know no digit"
         )
-    figure = Figure(figsize=(5.2 * len(blocks), 4.2), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(blocks), squeeze=False, sharey=True)[0]
+    figure, axes = figures.panels(len(blocks), share_y=True)
     for axis, block in zip(axes, blocks, strict=True):
         for i, (cell, seeds) in enumerate(runs.items()):
             epochs, shares = over_training(seeds, block)
             if epochs.size:
                 _line(axis, cell, epochs, 100 * shares, number=i)
         if chance is not None:
-            axis.axhline(100 * chance, color=_GUIDE, linewidth=1.0, linestyle="--", zorder=1, label="chance")
+            axis.axhline(100 * chance, color=figures.GUIDE, linewidth=1.0, linestyle="--", zorder=1, label="chance")
         axis.set_title(block.replace("block", "block "), fontsize=10)
         axis.set_xlabel("epoch")
         axis.set_ylim(0, 100)
-        axis.grid(True, color="#DDDDDD", linewidth=0.5)
     axes[0].set_ylabel("kept tokens on the digit [%]")
     # Below the panels, where no line is; a cell need not be in all of them.
-    lines = {line.get_label(): line for axis in axes for line in axis.get_lines() if line.get_label()[0] != "_"}
+    lines = {str(line.get_label()): line for axis in axes for line in axis.get_lines()}
+    lines = {label: line for label, line in lines.items() if not label.startswith("_")}
     figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=6, fontsize=8, frameon=False)
     return figure
 
 
 def draw_coverage(path: str | os.PathLike[str], runs: Runs, *, chance: float | None) -> None:
     """Writes `coverage_figure` as a PNG; its folder is made where it is missing."""
-    path = Path(path)
-    figure = coverage_figure(runs, chance=chance)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png")
+    figures.save(path, coverage_figure(runs, chance=chance))
 
 
 def _line(axis: Axes, cell: str, epochs: np.ndarray, shares: np.ndarray, *, number: int) -> None:

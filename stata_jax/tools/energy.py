@@ -1,6 +1,6 @@
 """Synaptic operations and theoretical energy of a model, layer by layer, from measured firing rates.
 
-A product of spikes with weights only adds up the weights where spikes are: an accumulate (AC) for each. A product of
+A matmul of spikes with weights only adds up the weights where spikes are: an accumulate (AC) for each. A matmul of
 real numbers needs a multiply-accumulate (MAC) for each weight. The OPs of published tables are the ACs alone.
 """
 
@@ -21,7 +21,7 @@ _PICOJOULES = {MAC: 4.6, AC: 0.9}  # of one 32-bit operation at 45 nm (Horowitz,
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """One product of a model, for one image.
+    """One matmul of a model, for one image.
 
     Attributes:
       name: As `count_macs` names it.
@@ -75,7 +75,7 @@ def layer_operations(
 
         T h n d_h^2 (min(r_k, r_v) + r_q),   d_h = D / h
 
-    and in the Spike-driven Transformer, which has sums and masks instead of products, `T n D (min(r_k, r_v) + r_q)`.
+    and in the Spike-driven Transformer, which has sums and masks instead of matmuls, `T n D (min(r_k, r_v) + r_q)`.
     Normalisation, neurons, pooling, biases and the ranking of tokens are not counted. Numbers of tokens are those that
     are left after pruning, the anchor included.
 
@@ -88,7 +88,7 @@ def layer_operations(
       cheaper: Whether attention counts as it is computed here: in the order `(Q K^T) V` where a block has no more
         tokens than `d_h`, so that it is `T h n^2 d_h (min(r_q, r_k) + r_v)`. The published formula is that of
         `Q (K^T V)`, whatever the number of tokens.
-      sums_as_macs: Whether a product with sums of spikes, which are whole numbers, counts as MACs at rate 1. By
+      sums_as_macs: Whether a matmul with sums of spikes, which are whole numbers, counts as MACs at rate 1. By
         default a 2 counts as two spikes; the authors of Spikingformer take binary inputs alone for spikes. Such sums
         enter q, k, v and the MLP's first layer in Spikformer.
       **sizes: All arguments of `count_macs`.

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from stata_jax.tools.markdown import table
+
 LINEAR = 1.05  # the largest exponent that counts as linear: clocks and caches differ by a few percent
 UNITS = {"timesteps": "a timestep", "tokens": "a token", "batch_size": "an image"}  # by what varies: one of them
 
@@ -125,26 +127,26 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     lines = [
         f"{heading(result)}, median of {result['rounds']} calls",
         "",
-        f"| {' | '.join(columns)} |",
-        "|---" * len(columns) + "|",
     ]
     entries = {entry["keep_rate"]: entry for entry in result["growth"]}
     values = list(dict.fromkeys(row["value"] for row in result["rows"]))
+    rows = []
     for row in result["rows"]:
         entry, place = entries[row["keep_rate"]], values.index(row["value"])
         milliseconds, memory = 1000 * row["step_s"], row["peak_bytes"]
-        cells = [
-            str(row["value"]),
-            f"{row['keep_rate']:g}",
-            f"{three_digits(milliseconds)} ± {1000 * row['spread_s']:.{_decimals(milliseconds)}f} ms",
-            f"{three_digits(1000 * row['unit_s'])} ms",
-            _slope(entry["time_slopes"], place),
-            "?" if memory is None else f"{three_digits(memory / 1e6)} MB",
-            _slope(entry["memory_slopes"], place),
-            f"x{row['speed_up']:.2f}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |".replace("|  |", "| |").replace("|  |", "| |"))
-    return "\n".join([*lines, "", *(f"- {line}" for line in conclusions(result))])
+        rows.append(
+            [
+                str(row["value"]),
+                f"{row['keep_rate']:g}",
+                f"{three_digits(milliseconds)} ± {1000 * row['spread_s']:.{_decimals(milliseconds)}f} ms",
+                f"{three_digits(1000 * row['unit_s'])} ms",
+                _slope(entry["time_slopes"], place),
+                "?" if memory is None else f"{three_digits(memory / 1e6)} MB",
+                _slope(entry["memory_slopes"], place),
+                f"x{row['speed_up']:.2f}",
+            ]
+        )
+    return "\n".join([*lines, *table(columns, rows), "", *(f"- {line}" for line in conclusions(result))])
 
 
 def three_digits(number: float) -> str:

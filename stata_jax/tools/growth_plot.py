@@ -2,23 +2,19 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from stata_jax.tools import figures
 from stata_jax.tools.growth import heading
 
-# Okabe and Ito's colours, which colour-blind readers tell apart, each with a marker of its own.
-_STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"))
 # Of the first, second and further lines.
 _WEIGHTS: tuple[dict[str, Any], ...] = tuple(dict(linewidth=w, markersize=m) for w, m in ((4, 10), (2, 6.5), (1, 4)))
-_GUIDE = "#888888"
 _LABELS = {"timesteps": "timesteps", "tokens": "tokens per image and timestep", "batch_size": "images per batch"}
-_MARGIN = 1.3  # free room around the lines, as a factor
+_MARGIN = 1.3  # space around the lines, as a factor
 
 
 def growth_figure(result: Mapping[str, Any]) -> Figure:
@@ -36,20 +32,16 @@ def growth_figure(result: Mapping[str, Any]) -> Figure:
     panels = [("step_s", 1e3, f"time of {'a training step' if result['mode'] == 'train' else 'inference'} [ms]")]
     if all(row["peak_bytes"] is not None for row in rows):
         panels.append(("peak_bytes", 1e-6, "memory, all [MB]"))
-    figure = Figure(figsize=(5.2 * len(panels), 4.2), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    for axis, (key, scale, label) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    figure, axes = figures.panels(len(panels), title=heading(result).replace("; ", "\n"))
+    for axis, (key, scale, label) in zip(axes, panels, strict=True):
         _panel(axis, result, key, scale)
         axis.set_ylabel(label)
-    figure.suptitle(heading(result).replace("; ", "\n"), fontsize=10)
     return figure
 
 
 def draw_growth(path: str | os.PathLike[str], result: Mapping[str, Any]) -> None:
     """Writes `growth_figure` as a PNG; its folder is made where it is missing."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    growth_figure(result).savefig(path, format="png")
+    figures.save(path, growth_figure(result))
 
 
 def _panel(axis: Axes, result: Mapping[str, Any], key: str, scale: float) -> None:
@@ -61,13 +53,13 @@ def _panel(axis: Axes, result: Mapping[str, Any], key: str, scale: float) -> Non
         values = [row["value"] for row in result["rows"] if row["keep_rate"] == rate]
         costs = [scale * row[key] for row in result["rows"] if row["keep_rate"] == rate]
         guide = [costs[0], costs[0] * values[-1] / values[0]]
-        colour, marker = _STYLES[i % len(_STYLES)]
+        colour, marker = figures.COLOURS[i % 6], figures.MARKERS[i % 6]
         text = f"keep rate {rate:g}: slope {exponents[rate][name]:.2f}"
         # Thinner and smaller than the one before, so that lines on top of each other all show.
         axis.plot(values, costs, color=colour, marker=marker, label=text, **_WEIGHTS[min(i, 2)])
         label = "slope 1" if i == len(exponents) - 1 else None
         ends = [values[0], values[-1]]
-        axis.plot(ends, guide, color=_GUIDE, linewidth=0.7, linestyle="--", zorder=1, label=label)
+        axis.plot(ends, guide, color=figures.GUIDE, linewidth=0.7, linestyle="--", zorder=1, label=label)
         shown += costs + guide
     axis.set_xscale("log")
     axis.set_yscale("log")
@@ -79,5 +71,4 @@ def _panel(axis: Axes, result: Mapping[str, Any], key: str, scale: float) -> Non
         ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ticks.set_minor_formatter(NullFormatter())
     axis.set_xlabel(_LABELS[result["vary"]])
-    axis.grid(True, color="#DDDDDD", linewidth=0.5)
     axis.legend(fontsize=8, framealpha=0.9)

@@ -66,10 +66,10 @@ def count_macs(
 ) -> dict[str, int]:
     """Multiply-accumulates of one image over all timesteps, by layer.
 
-    Every product counts as if its input were dense; multiply by the firing rate of the input for synaptic operations.
+    Every matmul counts as if its input were dense; multiply by the firing rate of the input for synaptic operations.
     Everything but the head is counted at each of the `timesteps`. That holds for the first convolution too: it sees
     the same static image each time, but the literature counts it each time. Not counted: normalisation, neurons,
-    pooling and the ranking of tokens (at most one `1 x n` product per head where a block prunes).
+    pooling and the ranking of tokens (at most one `1 x n` matmul per head where a block prunes).
 
     Patch embedding: a 3x3 convolution `channels -> D/8` at full resolution, then four more, `D/8 -> D/4 -> D/2 -> D ->
     D`; where `pooling[i - 1]` is "1", the image is halved before convolution `i`. Block, with `n` tokens in attention
@@ -94,7 +94,7 @@ def count_macs(
 
     Returns:
       MACs under "stem/conv0" to "stem/conv4"; for each block l "block{l}/attention/" q, k, v, map, value and
-      projection, and "block{l}/mlp/" up and down; "head". "map" is the first of the two attention products (`Q K^T`,
+      projection, and "block{l}/mlp/" up and down; "head". "map" is the first of the two attention matmuls (`Q K^T`,
       `K^T V` or the sum of `K * V`) and "value" the second; one choice holds for both.
 
     Raises:
@@ -130,11 +130,11 @@ def count_macs(
     for block, (attention_tokens, mlp_tokens) in enumerate(counts):
         linear = timesteps * attention_tokens * dim**2
         each = 1 if family == "sdt" else min(attention_tokens, dim // heads)
-        product = timesteps * attention_tokens * dim * each
+        matmul = timesteps * attention_tokens * dim * each
         hidden = timesteps * mlp_tokens * mlp_ratio * dim**2
         attention = f"block{block}/attention"
         macs |= {f"{attention}/{name}": linear for name in ("q", "k", "v")}
-        macs |= {f"{attention}/map": product, f"{attention}/value": product, f"{attention}/projection": linear}
+        macs |= {f"{attention}/map": matmul, f"{attention}/value": matmul, f"{attention}/projection": linear}
         macs |= {f"block{block}/mlp/up": hidden, f"block{block}/mlp/down": hidden}
     macs["head"] = dim * num_classes * (timesteps if family == "sdt" else 1)
     return macs

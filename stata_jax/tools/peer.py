@@ -1,7 +1,7 @@
 """The benchmark's peer: the same network, batch and optimiser in PyTorch with SpikingJelly's neurons.
 
 It computes what the published programs do, a static image's first convolution at every timestep and attention in the
-order (Q K^T) V, in the fastest settings that were found for that: products as 1x1 convolutions; channels last in
+order (Q K^T) V, in the fastest settings that were found for that: matmuls as 1x1 convolutions; channels last in
 memory, but first for torch.compile on a CPU; AdamW in its fused form; SpikingJelly's own choice of neuron kernels for
 the device, but for bfloat16 on a GPU, where its Triton kernels have to be asked for: they compute in float32 and keep
 potentials in bfloat16. It runs in our process, whose memory is kept between steps (`training.memory`), which speeds it

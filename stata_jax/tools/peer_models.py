@@ -48,8 +48,8 @@ class Settings:
         return style_of(self.family, pooling=self.pooling, qkv_bias=self.qkv_bias, channels=self.channels)
 
 
-class Product(nn.Module):
-    """A product with a weight over channels, as a 1x1 convolution: oneDNN runs those faster than matrix products.
+class Matmul(nn.Module):
+    """A matmul with a weight over channels, as a 1x1 convolution: oneDNN runs those faster than matmuls.
 
     Attributes:
       weight: Shape (outputs, inputs, 1, ...): the authors' weights have 0, 1 or 2 axes of length 1.
@@ -69,7 +69,7 @@ class Product(nn.Module):
 
 
 class Layers(nn.Module):
-    """A part of a network: its products, normalisations and neurons under the authors' names.
+    """A part of a network: its matmuls, normalisations and neurons under the authors' names.
 
     Activations are (T B, C, H, W), the timesteps of a batch one after another.
     """
@@ -79,10 +79,10 @@ class Layers(nn.Module):
         super().__init__()
         self.settings = settings
 
-    def add_product(self, name: str, inputs: int, outputs: int, *, axes: int, bias: bool) -> None:
-        """Adds a product and its normalisation; `{}` in the name stands for their kinds."""
-        product = Product(inputs, outputs, axes=axes, bias=bias)
-        self.add_module(name.format(self.settings.style.product), product)
+    def add_matmul(self, name: str, inputs: int, outputs: int, *, axes: int, bias: bool) -> None:
+        """Adds a matmul and its normalisation; `{}` in the name stands for their kinds."""
+        matmul = Matmul(inputs, outputs, axes=axes, bias=bias)
+        self.add_module(name.format(self.settings.style.matmul), matmul)
         self.add_module(name.format("bn"), nn.BatchNorm2d(outputs))
 
     def add_neurons(self, name: str, *, threshold: float | None = None) -> None:
@@ -101,9 +101,9 @@ class Layers(nn.Module):
         else:
             self.add_module(name, neuron.LIFNode(tau=float(settings.tau), **shared))
 
-    def product(self, name: str, x: Tensor) -> Tensor:
-        """The product and the normalisation of this name."""
-        return self.get_submodule(name.format("bn"))(self.get_submodule(name.format(self.settings.style.product))(x))
+    def matmul(self, name: str, x: Tensor) -> Tensor:
+        """The matmul and the normalisation of this name."""
+        return self.get_submodule(name.format("bn"))(self.get_submodule(name.format(self.settings.style.matmul))(x))
 
     def spikes(self, name: str, x: Tensor) -> Tensor:
         """The spikes of the neurons of this name."""
@@ -161,12 +161,12 @@ class Attention(Layers):
     """Spiking self-attention, or the Spike-driven Transformer's masks, with the residual."""
 
     def __init__(self, settings: Settings) -> None:
-        """Makes the products q, k, v and proj, and the neurons."""
+        """Makes the matmuls q, k, v and proj, and the neurons."""
         super().__init__(settings)
         for name in ("q", "k", "v", "proj"):
             bias = settings.qkv_bias or name == "proj"
             axes = settings.style.attention_axes
-            self.add_product(f"{name}_{{}}", settings.dim, settings.dim, axes=axes, bias=bias)
+            self.add_matmul(f"{name}_{{}}", settings.dim, settings.dim, axes=axes, bias=bias)
         masks = settings.family == "sdt"
         for name in ("shortcut_lif" if masks else "proj_lif", "q_lif", "k_lif", "v_lif"):
             self.add_neurons(name)
@@ -175,11 +175,11 @@ class Attention(Layers):
     def forward(self, x: Tensor) -> Tensor:
         """Maps tokens (T B, D, H, W) to tokens."""
         family = self.settings.family
-        before = {"spikingformer": "proj_lif", "sdt": "shortcut_lif"}  # the neurons before the products
+        before = {"spikingformer": "proj_lif", "sdt": "shortcut_lif"}  # the neurons before the matmuls
         into = self.spikes(before[family], x) if family in before else x
-        q, k, v = (self.spikes(f"{name}_lif", self.product(f"{name}_{{}}", into)) for name in ("q", "k", "v"))
+        q, k, v = (self.spikes(f"{name}_lif", self.matmul(f"{name}_{{}}", into)) for name in ("q", "k", "v"))
         y = self._masks(q, k, v) if family == "sdt" else self._maps(q, k, v)
-        y = self.product("proj_{}", y)
+        y = self.matmul("proj_{}", y)
         return x + (self.spikes("proj_lif", y) if family == "spikformer" else y)
 
     def _maps(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -214,12 +214,12 @@ class MLP(Layers):
     """The feed-forward network with its residual."""
 
     def __init__(self, settings: Settings) -> None:
-        """Makes two products and their neurons."""
+        """Makes two matmuls and their neurons."""
         super().__init__(settings)
         hidden, axes = settings.mlp_ratio * settings.dim, settings.style.mlp_axes
         sizes = ((settings.dim, hidden), (hidden, settings.dim))
         for name, (inputs, outputs) in zip(settings.style.mlp, sizes, strict=True):
-            self.add_product(name, inputs, outputs, axes=axes, bias=True)
+            self.add_matmul(name, inputs, outputs, axes=axes, bias=True)
             self.add_neurons(name.format("lif"))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -227,9 +227,9 @@ class MLP(Layers):
         y = x
         for name in self.settings.style.mlp:
             if self.settings.family == "spikformer":
-                y = self.spikes(name.format("lif"), self.product(name, y))
+                y = self.spikes(name.format("lif"), self.matmul(name, y))
             else:
-                y = self.product(name, self.spikes(name.format("lif"), y))
+                y = self.matmul(name, self.spikes(name.format("lif"), y))
         return x + y
 
 
@@ -259,12 +259,10 @@ class Peer(Layers):
         self.patch_embed = Stem(settings)
         self.block = nn.ModuleList(Block(settings) for _ in range(settings.depth))
         self.head = nn.Linear(settings.dim, settings.num_classes)
-        small: tuple[type[nn.Module], ...] = (
-            (nn.Linear, Product) if settings.style.product == "linear" else (nn.Linear,)
-        )
+        small: tuple[type[nn.Module], ...] = (nn.Linear, Matmul) if settings.style.matmul == "linear" else (nn.Linear,)
         if settings.family == "sdt":
             self.add_neurons("head_lif")
-            small = (nn.Conv2d, Product)
+            small = (nn.Conv2d, Matmul)
         for module in self.modules():
             if isinstance(module, small):
                 nn.init.normal_(module.weight, std=0.02)

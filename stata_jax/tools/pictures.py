@@ -2,21 +2,20 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from stata_jax.tools import figures
 from stata_jax.tools.sheets import spread
 
 _VEIL = np.array([0.36, 0.42, 0.56])  # blue-grey over dropped patches, told apart from black, white and grey images
 _VEIL_WEIGHT = 0.75
 _MOST = 4  # timesteps shown of each block
 _RIGHT, _WRONG, _BOX = "tab:green", "tab:red", "gold"
-_PANEL, _GAP, _HEAD, _EDGE = 1.2, 0.08, 0.22, 0.08  # inches: panel side, gap, room for a title, margin
+_PANEL, _GAP, _HEAD, _EDGE = 1.2, 0.08, 0.22, 0.08  # inches: panel side, gap, space for a title, margin
 
 
 def kept_grid(positions: np.ndarray, *, grid: tuple[int, int]) -> np.ndarray:
@@ -143,18 +142,15 @@ def draw_tokens(
         colour = _RIGHT if true == predicted else _WRONG
         axes[row][0].set_title(f"true {true}, pred {predicted}", fontsize=8, pad=3, color=colour)
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png")
+    figures.save(path, figure)
 
 
 def _panels(rows: int, columns: int, title: str | None) -> tuple[Figure, list[list[Axes]]]:
-    """A figure, without any global state of matplotlib, with bare square panels laid out in inches."""
+    """A figure with bare square panels laid out in inches."""
     top = _EDGE + (0.3 if title else 0.0)
     width = max(2 * _EDGE + columns * (_PANEL + _GAP) - _GAP, 0.075 * len(title or "") + 2 * _EDGE)
     height = top + rows * (_PANEL + _HEAD) + _EDGE
-    figure = Figure(figsize=(width, height), dpi=150)
-    FigureCanvasAgg(figure)
+    figure = figures.blank(width, height)
     axes = []
     for row in range(rows):
         bottom = height - top - (row + 1) * (_PANEL + _HEAD)

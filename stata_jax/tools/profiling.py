@@ -1,6 +1,7 @@
 """What a compiled program costs: the compiler's own account, and the clock."""
 
 import dataclasses
+import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ from typing import Any
 import jax
 
 from stata_jax.kernels.compilation import peak_bytes
+from stata_jax.train.parallel import device_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,3 +93,12 @@ def device_peak_bytes() -> int | None:
     stats = jax.local_devices()[0].memory_stats() or {}
     peak = stats.get("peak_bytes_in_use")
     return None if peak is None else int(peak)
+
+
+def machine() -> dict[str, str]:
+    """What measurements are made on: `device`, `machine` and the version of `jax`."""
+    return {
+        "device": f"{device_names()} ({jax.default_backend()})",
+        "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
+        "jax": jax.__version__,
+    }

@@ -1,4 +1,4 @@
-"""Which matrix products of a model take spikes, found by running its program equation by equation."""
+"""Which matmuls of a model take spikes, found by running its program equation by equation."""
 
 import dataclasses
 import math
@@ -10,24 +10,24 @@ import jax.numpy as jnp
 from jax.extend import core
 
 SILENT, BINARY, WHOLE, REAL = _KINDS = ("silent", "binary", "whole numbers", "real numbers")
-_PRODUCTS = ("dot_general", "conv_general_dilated")
-# Calls whose program is run here; any other primitive with a program inside must not hold a product.
+_MATMULS = ("dot_general", "conv_general_dilated")
+# Calls whose program is run here; any other primitive with a program inside must not hold a matmul.
 _CALLS = ("jit", "pjit", "closed_call", "core_call", "checkpoint", "custom_jvp_call", "custom_vjp_call")
 
 _Content = tuple[jax.Array, jax.Array]  # the kind of an operand, and its mean
-_Found = list[tuple[str, int, list[_Content]]]  # name, MACs and operands of each product
+_Found = list[tuple[str, int, list[_Content]]]  # name, MACs and operands of each matmul
 
 
 @dataclasses.dataclass(frozen=True)
-class Product:
-    """One matrix product or convolution.
+class Matmul:
+    """One matmul or convolution.
 
     Attributes:
       name: Where it is, by module names.
       inputs: What its operands hold, one or two of `BINARY`, `WHOLE`, `REAL` and `SILENT` (all zero); weights are left
         out.
       rates: Mean of each of these operands: of spikes their firing rate.
-      macs: Multiply-accumulates of the product, all images and timesteps that it runs over together.
+      macs: Multiply-accumulates of the matmul, all images and timesteps that it runs over together.
     """
 
     name: str
@@ -37,14 +37,14 @@ class Product:
 
     @property
     def spike_driven(self) -> bool:
-        """Whether all inputs are spikes, so that the product is a sum of weights or a count."""
+        """Whether all inputs are spikes, so that the matmul is a sum of weights or a count."""
         return all(kind in (BINARY, SILENT) for kind in self.inputs)
 
 
-def matrix_products(function: Callable[..., Any], weights: Any, *data: Any) -> list[Product]:
-    """Lists every matrix product that a result depends on, with what its inputs hold.
+def matmuls_of(function: Callable[..., Any], weights: Any, *data: Any) -> list[Matmul]:
+    """Lists every matmul that a result depends on, with what its inputs hold.
 
-    The function is traced and its program run equation by equation, so that no product can be missed. A product of
+    The function is traced and its program run equation by equation, so that no matmul can be missed. A matmul of
     weights alone is left out.
 
     Args:
@@ -53,10 +53,10 @@ def matrix_products(function: Callable[..., Any], weights: Any, *data: Any) -> l
       *data: Everything else, such as a batch of images.
 
     Returns:
-      The products in the order in which they run.
+      The matmuls in the order in which they run.
 
     Raises:
-      ValueError: If a product is inside a loop or a branch, where its inputs cannot be seen.
+      ValueError: If a matmul is inside a loop or a branch, where its inputs cannot be seen.
     """
     closed = jax.make_jaxpr(function)(weights, *data)
     places: list[tuple[str, int]] = []
@@ -70,7 +70,7 @@ def matrix_products(function: Callable[..., Any], weights: Any, *data: Any) -> l
 
     contents = jax.device_get(look(jax.tree.leaves(weights), jax.tree.leaves(data)))
     return [
-        Product(_place(name), tuple(_KINDS[kind] for kind, _ in each), tuple(float(mean) for _, mean in each), macs)
+        Matmul(_place(name), tuple(_KINDS[kind] for kind, _ in each), tuple(float(mean) for _, mean in each), macs)
         for (name, macs), each in zip(places, contents, strict=True)
     ]
 
@@ -83,7 +83,7 @@ def _place(scope: str) -> str:
         name = part.partition(".")[0]  # of `q.fire`, a method of q
         if "->" not in part and name not in (network, *parts[-1:]):
             parts.append(name)
-    while parts and parts[-1] in ("linear", "conv", "norm", "product"):
+    while parts and parts[-1] in ("linear", "conv", "norm", "matmul", "product"):
         parts.pop()
     return "/".join(parts)
 
@@ -115,18 +115,18 @@ def _run(
         fixed = all(is_weight for _, is_weight in operands)
         name, here = equation.primitive.name, f"{prefix}/{equation.source_info.name_stack}".strip("/")
         inner = _programs(equation)
-        if name in _PRODUCTS and not fixed:
+        if name in _MATMULS and not fixed:
             values = [value for value, is_weight in operands if not is_weight]
             contents = [(kind_of(value), jnp.mean(value.astype(jnp.float32))) for value in values]
             found.append((here, _macs(equation), contents))
         if name in _CALLS and len(inner) == 1 and isinstance(inner[0], core.ClosedJaxpr):
             results = _run(inner[0], operands, found, prefix=here)
-        elif None in (platforms := equation.params.get("branches_platforms") or ()) and any(map(_holds_product, inner)):
-            # Of one product in several forms, the one that is for any hardware.
+        elif None in (platforms := equation.params.get("branches_platforms") or ()) and any(map(_holds_matmul, inner)):
+            # Of one matmul in several forms, the one that is for any hardware.
             results = _run(inner[platforms.index(None)], operands[1:], found, prefix=here)
         else:
-            if any(_holds_product(program) for program in inner):
-                raise ValueError(f"{here}: a matrix product inside {name}, where its inputs cannot be seen")
+            if any(_holds_matmul(program) for program in inner):
+                raise ValueError(f"{here}: a matmul inside {name}, where its inputs cannot be seen")
             values = equation.primitive.bind(*(value for value, _ in operands), **equation.params)
             results = [(value, fixed) for value in (values if equation.primitive.multiple_results else [values])]
         known |= dict(zip(equation.outvars, results, strict=True))
@@ -134,7 +134,7 @@ def _run(
 
 
 def _macs(equation: Any) -> int:
-    """Outputs of a product, times the products that are added up in each."""
+    """Outputs of a matmul, times the multiply-accumulates of each."""
     left, right = (atom.aval.shape for atom in equation.invars)
     dimensions = equation.params["dimension_numbers"]
     if equation.primitive.name == "dot_general":
@@ -161,9 +161,9 @@ def _programs(equation: Any) -> list[Any]:
     return [leaf for leaf in leaves if isinstance(leaf, core.ClosedJaxpr | core.Jaxpr)]
 
 
-def _holds_product(program: Any) -> bool:
+def _holds_matmul(program: Any) -> bool:
     jaxpr = program.jaxpr if isinstance(program, core.ClosedJaxpr) else program
     for equation in jaxpr.eqns:
-        if equation.primitive.name in _PRODUCTS or any(map(_holds_product, _programs(equation))):
+        if equation.primitive.name in _MATMULS or any(map(_holds_matmul, _programs(equation))):
             return True
     return False

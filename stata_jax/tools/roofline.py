@@ -5,10 +5,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from stata_jax.tools import markdown
 from stata_jax.tools.operations import count_macs, tokens_per_block
 
 Row = tuple[str, str]  # part of the network and kind of operation
-PRODUCTS, BOTH, NORM, LIF, OTHER = "products", "BN and LIF", "BN", "LIF", "other"
+MATMULS, BOTH, NORM, LIF, OTHER = "matmuls", "BN and LIF", "BN", "LIF", "other"
 UPDATE: Row = ("update, loss, tokens", OTHER)
 WAITS: Row = ("all", "waiting for each other")
 _FLOAT, _SPIKE = 4, 1  # bytes of a number, and of a spike, which could be kept in less
@@ -29,12 +30,12 @@ def required(
 ) -> dict[Row, Work]:
     """The least work of a training step in float32, all devices together.
 
-    Operations are those of products, two for each multiply-accumulate: forward, for the gradient of the input and for
-    that of the weight. A convolution counts as nine products, and the first has no gradient of its input; that of a
+    Operations are those of matmuls, two for each multiply-accumulate: forward, for the gradient of the input and for
+    that of the weight. A convolution counts as nine matmuls, and the first has no gradient of its input; that of a
     static image is needed once. Bytes are what cannot stay in a cache while each kind of operation passes over its
-    arrays: a product reads its operands and writes its result; normalisation needs the statistics of the whole batch
+    arrays: a matmul reads its operands and writes its result; normalisation needs the statistics of the whole batch
     first, so it reads twice what it reads, forward and backward; AdamW reads four arrays and writes three. Spikes are
-    one byte where they are read, and four where they are results of products or gradients. Not counted: pools, sums of
+    one byte where they are read, and four where they are results of matmuls or gradients. Not counted: pools, sums of
     residuals, the head, losses, the choice of tokens and their alignment, averaged weights.
 
     Args:
@@ -55,13 +56,13 @@ def required(
         work[row] = work.get(row, Work()) + Work(flops, moved)
 
     def layer(part: str, name: str, values: float, weight: int, follows: str, *, into: float, first: bool) -> None:
-        """A product of `into` entries with `weight` numbers to `values`, and the kind that `follows`."""
+        """A matmul of `into` entries with `weight` numbers to `values`, and the kind that `follows`."""
         repeats = timesteps if first and static else 1
         made, weights, entry = values / repeats, devices * weight * _FLOAT, _FLOAT if first else _SPIKE
-        products = 2 if first else 3
+        matmuls = 2 if first else 3
         forward = entry * into + weights + _FLOAT * made
         backward = (0 if first else _FLOAT * made + weights + _FLOAT * into) + entry * into + _FLOAT * made + weights
-        add((part, PRODUCTS), flops=2 * products * macs[name] * batch_size / repeats, moved=forward + backward)
+        add((part, MATMULS), flops=2 * matmuls * macs[name] * batch_size / repeats, moved=forward + backward)
         if follows == BOTH:
             add((part, BOTH), moved=_FLOAT * (2 * made + 2 * made + 2 * values + made) + _SPIKE * values)
         else:
@@ -92,7 +93,7 @@ def required(
             layer("attention", f"block{l}/attention/{name}", n, dim**2, follows, into=n, first=False)
         flops = 3 * 2 * batch_size * sum(macs[f"block{l}/attention/{name}"] for name in ("map", "value"))
         result = _SPIKE if family == "sdt" else _FLOAT  # its masks are no sums
-        add(("attention", PRODUCTS), flops=flops, moved=(2 * 3 * _SPIKE + result + (1 + 3) * _FLOAT) * n)
+        add(("attention", MATMULS), flops=flops, moved=(2 * 3 * _SPIKE + result + (1 + 3) * _FLOAT) * n)
         after = batch_size * timesteps * dim if family == "sdt" else n  # neurons behind attention
         add(("attention", LIF), moved=_lif_bytes(after) + (0 if family == "spikformer" else _lif_bytes(n)))
         mlp: dict[str, Any] = {"weight": dim * hidden, "first": False}
@@ -117,22 +118,22 @@ def row_of(scope: str) -> Row:
 
     Returns:
       What names no stem, attention or MLP is update, loss and tokens; what is no normalisation, neurons or pool there
-      is products, with the sums of residuals among it.
+      is matmuls, with the sums of residuals among it.
     """
     block = re.search(r"/block\d+/(attention|mlp)\b", scope)
     part = "stem" if "/stem" in scope else block[1].replace("mlp", "MLP") if block else ""
     if not part:
         return UPDATE
     names = scope.split("/")
-    if re.search(r"/(\w+\()*product\)*/", scope):  # see `ProductNorm.fire_in_training`
-        return part, PRODUCTS
+    if re.search(r"/(\w+\()*(matmul|product)\)*/", scope):  # see `ProductNorm.fire_in_training`
+        return part, MATMULS
     if any(name.startswith("norm.fire") for name in names):
         return part, BOTH
     if any(name == "norm" or name.startswith("norm.") for name in names):
         return part, NORM
     if any(name.startswith("lif_") for name in names):
         return part, LIF
-    return part, OTHER if "stem.pool" in names else PRODUCTS
+    return part, OTHER if "stem.pool" in names else MATMULS
 
 
 def as_rows(
@@ -143,7 +144,7 @@ def as_rows(
     Args:
       work: From `required`.
       seconds: Time of one step by row, on each device.
-      flops_s: Operations of products in a second, all devices together.
+      flops_s: Operations of matmuls in a second, all devices together.
       bytes_s: Bytes through memory in a second, all devices together.
 
     Returns:
@@ -158,7 +159,7 @@ def as_rows(
         if row in work:
             flops, moved = work[row]
             least = max(flops / flops_s, moved / bytes_s)
-            bound = "products" if flops / flops_s > moved / bytes_s else "memory"
+            bound = "matmuls" if flops / flops_s > moved / bytes_s else "memory"
             facts |= {"flops": flops, "bytes": moved, "least_s": least, "bound": bound}
         rows.append(facts)
     return rows
@@ -171,18 +172,19 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     lines = [
         f"{result['model']} at keep rate {result['keep_rate']:g}, batch {result['batch_size']}, float32; "
         f"{result['device']}, jax {result['jax']}",
-        f"this machine: products {result['flops_s'] / 1e9:.0f} GFLOP/s, memory {result['bytes_s'] / 1e9:.1f} GB/s",
+        f"this machine: matmuls {result['flops_s'] / 1e9:.0f} GFLOP/s, memory {result['bytes_s'] / 1e9:.1f} GB/s",
         "",
-        "| part | kind | operations | bytes | at least | bound by | takes | share |",
-        "|---|---|---|---|---|---|---|---|",
     ]
+    table = []
     for row in rows:
         counted = ["", "", "", ""]
         if row["least_s"] is not None:
             flops = f"{row['flops'] / 1e9:.1f} G" if row["flops"] else ""
             counted = [flops, f"{row['bytes'] / 1e9:.2f} GB", f"{1000 * row['least_s']:.0f} ms", row["bound"]]
         cells = [row["part"], row["kind"], *counted, f"{1000 * row['seconds']:.0f} ms", f"{100 * row['share']:.0f} %"]
-        lines.append(f"| {' | '.join(cells)} |".replace("  ", " "))
+        table.append(cells)
+    columns = ["part", "kind", "operations", "bytes", "at least", "bound by", "takes", "share"]
+    lines += markdown.table(columns, table)
     least, took = math.fsum(row["least_s"] for row in known), math.fsum(row["seconds"] for row in rows)
     lines += ["", f"at least {1000 * least:.0f} ms in all, {1000 * took:.0f} ms taken by operations"]
     lines.append(f"a step: {1000 * result['step_s']:.0f} ms")

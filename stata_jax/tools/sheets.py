@@ -1,11 +1,10 @@
 """Contact sheets: a batch before and after its augmentation, image under image."""
 
 import os
-from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+
+from stata_jax.tools import figures
 
 _COLUMNS = 8  # images in a row, or timesteps of a recording
 _GAP = 2  # pixels between images
@@ -49,7 +48,7 @@ def frame_pictures(batch: np.ndarray) -> np.ndarray:
 
 
 def spread(timesteps: int, *, most: int) -> np.ndarray:
-    """Timesteps to show where there is room for `most`: all, or as many evenly from the first to the last."""
+    """The timesteps to show, `most` of them at the most: all, or some evenly from the first to the last."""
     return np.linspace(0, timesteps - 1, min(most, timesteps)).round().astype(int)
 
 
@@ -115,13 +114,10 @@ def contact_sheet(before: np.ndarray, after: np.ndarray, path: str | os.PathLike
     sheet = mosaic(before, after)
     head = 0.3 if title else 0.0
     height = _WIDTH * sheet.shape[0] / sheet.shape[1]
-    figure = Figure(figsize=(_WIDTH, height + head), dpi=150)
-    FigureCanvasAgg(figure)
+    figure = figures.blank(_WIDTH, height + head)
     axis = figure.add_axes((0, 0, 1, height / (height + head)))
     axis.set_axis_off()
     axis.imshow(sheet, interpolation="nearest", aspect="auto")
     if title:
         figure.text(0.01, 1 - 0.05 / (height + head), title, fontsize=10, va="top")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png")
+    figures.save(path, figure)

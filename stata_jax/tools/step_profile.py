@@ -75,7 +75,7 @@ def seconds_by_operation(
 def spans(events: Iterable[Event]) -> list[tuple[str, float]]:
     """How long each operation of one call on one device takes: until the next one starts.
 
-    They run one after another. The profile's own duration of a loop is too short where the loop waits for a product:
+    They run one after another. The profile's own duration of a loop is too short where the loop waits for a matmul:
     it then goes on later, maybe on another thread, without an event of its own. The last operation has no next one and
     takes what the profile says.
 

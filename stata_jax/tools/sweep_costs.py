@@ -5,7 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from stata_jax import benchmark
+from stata_jax.tools import programs
 
 
 def measure(configs: Mapping[str, ConfigDict], *, rounds: int) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def measure(configs: Mapping[str, ConfigDict], *, rounds: int) -> dict[str, Any]
     calls, memory = {}, {}
     for name, settings in configs.items():
         print(f"compiling a training step of {name} ...", flush=True)
-        calls[name], facts = benchmark.prepare(settings, "train")
+        calls[name], facts = programs.prepare(settings, "train")
         memory[name] = facts["peak_bytes"]
     print(f"timing {', '.join(configs)} in turns, {rounds} rounds ...", flush=True)
     timings = time_alternately(calls, rounds=rounds)

@@ -1,21 +1,16 @@
 """Pictures of a sweep: accuracy over what it costs, and accuracy, speed and memory over a key of the config."""
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from stata_jax.tools import figures
 from stata_jax.tools.sweep_table import DENSE, energy_unit
 
-# Okabe and Ito's colours, which colour-blind readers tell apart, each with a marker of its own.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = "os^DvPX*<>"
-_LINE, _LEVEL = _COLOURS[0], "#888888"
+_LINE = figures.COLOURS[0]
 
 Table = Sequence[Mapping[str, Any]]
 
@@ -36,11 +31,12 @@ def costs_figure(table: Table, *, title: str) -> Figure:
         ("step_s", 1e3, "time of a training step [ms]"),
     ]
     panels = [panel for panel in panels if any(row[panel[0]] for row in table)]
-    figure, axes = _axes(len(panels), title)
+    figure, axes = figures.panels(len(panels), title=title)
     for axis, (key, scale, label) in zip(axes, panels, strict=True):
         for i, row in enumerate(table):
             if row[key]:
-                style = dict(color=_COLOURS[i % len(_COLOURS)], marker=_MARKERS[i % len(_MARKERS)])
+                colours, markers = figures.COLOURS, figures.MARKERS
+                style = dict(color=colours[i % len(colours)], marker=markers[i % len(markers)])
                 _point(axis, scale * row[key], row, **style)
         axis.set_xlabel(label)
         axis.set_ylabel("top-1 [%]")
@@ -74,7 +70,7 @@ def over_figure(table: Table, values: Mapping[str, float], *, key: str, title: s
         "memory of a training step [MB]": lambda row: row["peak_bytes"] / 1e6 if row["peak_bytes"] else None,
     }
     panels = {label: of for label, of in panels.items() if any(of(row) is not None for row in rows)}
-    figure, axes = _axes(len(panels), title)
+    figure, axes = figures.panels(len(panels), title=title)
     for axis, (label, of) in zip(axes, panels.items(), strict=True):
         known = [row for row in rows if of(row) is not None]
         xs, ys = [values[row["cell"]] for row in known], [of(row) for row in known]
@@ -83,30 +79,13 @@ def over_figure(table: Table, values: Mapping[str, float], *, key: str, title: s
         else:
             axis.plot(xs, ys, color=_LINE, marker="o")
         if dense is not None and (level := of(dense)) is not None:
-            axis.axhline(level, color=_LEVEL, linestyle="--", label=DENSE)
+            axis.axhline(level, color=figures.GUIDE, linestyle="--", label=DENSE)
             if label.startswith("top-1") and (error := _errors([dense])[0]):
-                axis.axhspan(level - error, level + error, color=_LEVEL, alpha=0.15, linewidth=0)
+                axis.axhspan(level - error, level + error, color=figures.GUIDE, alpha=0.15, linewidth=0)
             axis.legend(fontsize=8)
         axis.set_xlabel(key)
         axis.set_ylabel(label)
     return figure
-
-
-def draw(path: str | os.PathLike[str], figure: Figure) -> None:
-    """Writes a figure as a PNG; its folder is made where it is missing."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png")
-
-
-def _axes(count: int, title: str) -> tuple[Figure, Sequence[Axes]]:
-    figure = Figure(figsize=(5.2 * count, 4.2), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, count, squeeze=False)[0]
-    for axis in axes:
-        axis.grid(True, color="#DDDDDD", linewidth=0.5)
-    figure.suptitle(title, fontsize=10)
-    return figure, axes
 
 
 def _point(axis: Axes, x: float, row: Mapping[str, Any], **style: Any) -> None:

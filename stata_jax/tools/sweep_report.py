@@ -89,18 +89,18 @@ def _draw(
     chance: float | None,
 ) -> list[str]:
     """Draws the figures that suit the grid; returns their names."""
-    from stata_jax.tools import sweep_plot
+    from stata_jax.tools import figures, sweep_plot
     from stata_jax.tools.coverage_plot import draw_coverage, read_coverage
 
     drawn = []
     if any(row["energy_mj"] or row["step_s"] for row in table):
         drawn.append(f"figure_{grid.name}_costs.png")
-        sweep_plot.draw(workdir / drawn[-1], sweep_plot.costs_figure(table, title=grid.title))
+        figures.save(workdir / drawn[-1], sweep_plot.costs_figure(table, title=grid.title))
     if grid.over is not None:
         cells = {cell.name: config.apply_overrides(base, cell.overrides) for cell in grid.cells.values()}
         values = {name: float(settings[grid.over]) for name, settings in cells.items()}
         drawn.append(f"figure_{grid.name}_over.png")
-        sweep_plot.draw(workdir / drawn[-1], sweep_plot.over_figure(table, values, key=grid.over, title=grid.title))
+        figures.save(workdir / drawn[-1], sweep_plot.over_figure(table, values, key=grid.over, title=grid.title))
     runs = {}
     for cell in grid.trained:
         folders = [workdir / cell.name / f"seed{seed}" for seed in seeds]

@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stata_jax.tools import markdown
 from stata_jax.tools.statistics import mean_interval, paired_difference, sample_sd
 
 Row = dict[str, Any]
@@ -190,8 +191,8 @@ def as_markdown(table: Sequence[Row], *, baseline: str, seeds: Sequence[int]) ->
         ("memory", [_scaled(row["peak_bytes"], 1e-6, "MB", ".0f") for row in table]),
     ]
     known = [(name, cells) for name, cells in columns if any(cells)]
-    lines = [f"| {' | '.join(name for name, _ in known)} |", "|---" * len(known) + "|"]
-    return "\n".join(lines + [f"| {' | '.join(cells)} |" for cells in zip(*(cells for _, cells in known), strict=True)])
+    rows = zip(*(cells for _, cells in known), strict=True)
+    return "\n".join(markdown.table([name for name, _ in known], list(rows)))
 
 
 def _seeds(have: Sequence[int], asked: Sequence[int]) -> str:

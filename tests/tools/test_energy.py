@@ -1,4 +1,4 @@
-"""Operations and energy against a hand count, published figures, and the products that a program really has."""
+"""Operations and energy against a hand count, published figures, and the matmuls that a program really has."""
 
 import functools
 
@@ -19,7 +19,7 @@ from stata_jax.tools.energy import (
     totals,
 )
 from stata_jax.tools.operations import count_macs
-from stata_jax.tools.purity import matrix_products
+from stata_jax.tools.purity import matmuls_of
 from stata_jax.tools.rates import mean_rates
 
 TINY = dict(
@@ -168,33 +168,33 @@ CASES += [("spikformer", True, True, False), ("sdt", True, True, True)]
 
 @pytest.mark.parametrize(("family", "pruned", "recording", "dvs_mode"), CASES)
 def test_counts_and_rates_are_those_of_the_program(family, pruned, recording, dvs_mode):
-    """Against the operands and shapes of each matrix product that the compiled model has."""
+    """Against the operands and shapes of each matmul that the compiled model has."""
     model, variables, images = example(family, pruned, recording, dvs_mode)
 
     def logits(variables, images):
         return model.apply(variables, images, train=True, mutable=["batch_stats"])[0][0]
 
-    products = {product.name: product for product in matrix_products(logits, variables, images)}
-    products.pop("block0/scores", None)  # the ranking is not counted
+    matmuls = {matmul.name: matmul for matmul in matmuls_of(logits, variables, images)}
+    matmuls.pop("block0/scores", None)  # the ranking is not counted
     options = dict(cheaper=True) if recording else dict(cheaper=True, once=True)
     layers = {layer.name: layer for layer in model_operations(model, variables, images, train=True, **options)}
     attention = {f"block{l}/attention/{name}" for l in (0, 1) for name in ("map", "value")}
-    assert layers.keys() - products.keys() == (attention if family == "sdt" else set())
-    assert products.keys() <= layers.keys()
+    assert layers.keys() - matmuls.keys() == (attention if family == "sdt" else set())
+    assert matmuls.keys() <= layers.keys()
     timesteps = 3 if recording else 2
-    for name, product in products.items():
+    for name, matmul in matmuls.items():
         layer = layers[name]
         # The literature takes the mean over time before the head, the program after it.
         times = timesteps if name == "head" and family != "sdt" else 1
-        assert product.macs == 4 * layer.macs * times, name
-        assert (layer.kind == MAC) == ("real numbers" in product.inputs and name not in attention), name
+        assert matmul.macs == 4 * layer.macs * times, name
+        assert (layer.kind == MAC) == ("real numbers" in matmul.inputs and name not in attention), name
         if name.endswith("/map"):
-            assert layer.rate == pytest.approx(min(product.rates), rel=1e-5), name
-        elif name.endswith("/value"):  # spikes and an integer product of two spikes
-            spikes = product.rates[product.inputs.index("binary")]
+            assert layer.rate == pytest.approx(min(matmul.rates), rel=1e-5), name
+        elif name.endswith("/value"):  # spikes and an integer matmul of two spikes
+            spikes = matmul.rates[matmul.inputs.index("binary")]
             assert layer.rate == pytest.approx(spikes, rel=1e-5), name
         elif layer.kind == AC:
-            assert layer.rate == pytest.approx(product.rates[0], rel=1e-5), name
+            assert layer.rate == pytest.approx(matmul.rates[0], rel=1e-5), name
             assert 0 < layer.rate < 2
 
 

@@ -1,4 +1,4 @@
-"""Tests of stata_jax.tools.operations against hand counts, matrix products and published figures."""
+"""Tests of stata_jax.tools.operations against hand counts, matmuls and published figures."""
 
 import math
 
@@ -102,8 +102,8 @@ def test_attention_without_a_map():
     macs, dense = count_macs(**(TINY | dict(family="sdt"))), count_macs(**TINY)
     assert macs["block0/attention/map"] == 3 * 5 * 16  # one per token and channel
     assert macs["head"] == 3 * 16 * 5
-    products = {f"block{l}/attention/{name}" for l in (0, 1) for name in ("map", "value")}
-    assert {name for name in macs if macs[name] != dense[name]} == products | {"head"}
+    matmuls = {f"block{l}/attention/{name}" for l in (0, 1) for name in ("map", "value")}
+    assert {name for name in macs if macs[name] != dense[name]} == matmuls | {"head"}
 
 
 def test_odd_images_round_up_where_they_are_halved():

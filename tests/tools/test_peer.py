@@ -11,7 +11,7 @@ import pytest
 from stata_jax import benchmark
 from stata_jax.models.infer import settings_of
 from stata_jax.models.registry import PUBLISHED
-from stata_jax.tools import peer
+from stata_jax.tools import bench, peer
 
 FILES = sorted((pathlib.Path(__file__).parents[1] / "fixtures").glob("*.npz"))
 COUNTS = {
@@ -169,7 +169,7 @@ def test_parameter_counts_of_the_published_models(name, count):
     from stata_jax.tools import peer_programs
     from stata_jax.tools.peer_models import Peer, Settings
 
-    settings = benchmark.settings_for(name, keep_rate=1.0, batch_size=1, overrides={})
+    settings = bench.settings_for(name, keep_rate=1.0, batch_size=1, overrides={})
     config.check(settings)
     with torch.device("meta"):
         model = Peer(Settings(**peer_programs.network_of(settings)))

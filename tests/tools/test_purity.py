@@ -1,4 +1,4 @@
-"""The list of matrix products: what it finds in small functions, and in each family."""
+"""The list of matmuls: what it finds in small functions, and in each family."""
 
 import functools
 
@@ -9,7 +9,7 @@ import pytest
 
 from stata_jax.kernels.matmul import convolve as convolve_images
 from stata_jax.models.registry import FAMILIES
-from stata_jax.tools.purity import Product, kind_of, matrix_products
+from stata_jax.tools.purity import Matmul, kind_of, matmuls_of
 
 WEIGHT = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
 BINARY = np.eye(4, dtype=np.float32)
@@ -23,17 +23,17 @@ def test_kinds(values, index):
     assert kind_of(jnp.asarray(values, jnp.float32)) == index
 
 
-def products(function, *data):
-    return [product.inputs for product in matrix_products(function, WEIGHT, *data)]
+def matmuls(function, *data):
+    return [matmul.inputs for matmul in matmuls_of(function, WEIGHT, *data)]
 
 
-def test_products_inside_calls_and_custom_gradients_are_found():
+def test_matmuls_inside_calls_and_custom_gradients_are_found():
     @jax.custom_vjp
     def twice(x):
         return x @ x
 
     twice.defvjp(lambda x: (twice(x), x), lambda x, g: (g,))
-    assert products(lambda w, x: twice(jax.jit(jnp.dot)(x, w)), BINARY) == [("binary",), ("real numbers",) * 2]
+    assert matmuls(lambda w, x: twice(jax.jit(jnp.dot)(x, w)), BINARY) == [("binary",), ("real numbers",) * 2]
 
 
 def test_what_is_not_needed_or_has_no_data_is_left_out():
@@ -41,7 +41,7 @@ def test_what_is_not_needed_or_has_no_data_is_left_out():
         _ = x @ x  # never read
         return (w @ w) * x
 
-    assert products(function, BINARY) == []
+    assert matmuls(function, BINARY) == []
 
 
 def test_kinds_follow_the_data():
@@ -49,19 +49,19 @@ def test_kinds_follow_the_data():
         return jax.lax.conv(x.reshape(1, 1, 4, 4), w.reshape(1, 1, 4, 4), (1, 1), "SAME")
 
     for data, kind in ((BINARY, "binary"), (2 * BINARY, "whole numbers"), (0.5 * BINARY, "real numbers")):
-        assert products(function, data) == [(kind,)]
-    assert products(function, 0 * BINARY) == [("silent",)]
+        assert matmuls(function, data) == [(kind,)]
+    assert matmuls(function, 0 * BINARY) == [("silent",)]
 
 
-def test_rates_and_macs_of_products():
+def test_rates_and_macs_of_matmuls():
     def function(w, x):
         image = jnp.stack([x, x, x], axis=-1)[None]  # 1 x 4 x 4 pixels, 3 channels
         kernel, layout = jnp.tile(w[0, 0], (3, 3, 3, 5)), ("NHWC", "HWIO", "NHWC")
         convolved = jax.lax.conv_general_dilated(image, kernel, (2, 2), "SAME", dimension_numbers=layout)
         return (x @ w).sum() + jnp.einsum("ij,kj->ik", x, x[:2]).sum() + convolved.sum()
 
-    found = matrix_products(function, WEIGHT, BINARY)
-    assert {(product.macs, product.rates) for product in found} == {
+    found = matmuls_of(function, WEIGHT, BINARY)
+    assert {(matmul.macs, matmul.rates) for matmul in found} == {
         (4 * 4 * 4, (0.25,)),
         (4 * 2 * 4, (0.25, 0.25)),
         (2 * 2 * 5 * 9 * 3, (0.25,)),
@@ -69,13 +69,13 @@ def test_rates_and_macs_of_products():
 
 
 def test_a_product_in_a_loop_is_refused():
-    with pytest.raises(ValueError, match="a matrix product inside scan"):
-        products(lambda w, x: jax.lax.scan(lambda c, _: (c @ w, None), x, None, length=2)[0], BINARY)
+    with pytest.raises(ValueError, match="a matmul inside scan"):
+        matmuls(lambda w, x: jax.lax.scan(lambda c, _: (c @ w, None), x, None, length=2)[0], BINARY)
 
 
 def test_a_product_in_a_branch_is_refused():
-    with pytest.raises(ValueError, match="a matrix product inside cond"):
-        products(lambda w, x: jax.lax.cond(x.sum() > 1, lambda c: c @ w, lambda c: c, x), BINARY)
+    with pytest.raises(ValueError, match="a matmul inside cond"):
+        matmuls(lambda w, x: jax.lax.cond(x.sum() > 1, lambda c: c @ w, lambda c: c, x), BINARY)
 
 
 def test_of_a_product_in_several_forms_the_general_one_is_seen():
@@ -84,9 +84,9 @@ def test_of_a_product_in_several_forms_the_general_one_is_seen():
         return convolve_images(x, kernel)
 
     spikes = np.random.default_rng(0).integers(0, 2, (8, 8, 8, 32)).astype(np.float32)
-    (product,) = matrix_products(convolve, WEIGHT, spikes)
-    assert product.inputs == ("binary",)
-    assert product.macs == 8 * 8 * 8 * 32 * 32 * 9
+    (matmul,) = matmuls_of(convolve, WEIGHT, spikes)
+    assert matmul.inputs == ("binary",)
+    assert matmul.macs == 8 * 8 * 8 * 32 * 32 * 9
 
 
 @functools.cache
@@ -104,7 +104,7 @@ def report(family, keep_rate):
     def logits(variables, images):
         return model.apply(variables, images, train=True, mutable=["batch_stats"])[0][0]
 
-    return matrix_products(logits, variables, images)
+    return matmuls_of(logits, variables, images)
 
 
 RESIDUALS = [f"block{l}/{name}" for l in (0, 1) for name in ("attention/q", "attention/k", "attention/v", "mlp/up")]
@@ -120,17 +120,17 @@ SUMS = [f"block{l}/attention/value" for l in (0, 1)]
         ("sdt", ["stem/conv0"]),
     ],
 )
-def test_which_products_of_a_family_take_no_spikes(family, keep_rate, other):
+def test_which_matmuls_of_a_family_take_no_spikes(family, keep_rate, other):
     """All but these take spikes; those after the pruning stay as pure as they were."""
     found = report(family, keep_rate)
-    assert sorted(product.name for product in found if not product.spike_driven) == sorted(other)
-    assert not [product.name for product in found if "silent" in product.inputs]
-    # Five convolutions, six products a block, two more where there is a map, the head, and one that ranks tokens.
+    assert sorted(matmul.name for matmul in found if not matmul.spike_driven) == sorted(other)
+    assert not [matmul.name for matmul in found if "silent" in matmul.inputs]
+    # Five convolutions, six matmuls a block, two more where there is a map, the head, and one that ranks tokens.
     assert len(found) == 5 + 2 * (6 if family == "sdt" else 8) + 1 + (keep_rate < 1)
 
 
 def test_counts_of_spikes_are_whole_numbers():
-    kinds = {product.name: product.inputs for product in report("spikingformer", 1.0)}
+    kinds = {matmul.name: matmul.inputs for matmul in report("spikingformer", 1.0)}
     assert set(kinds["block0/attention/value"]) == {"binary", "whole numbers"}
     assert kinds["block0/attention/map"] == ("binary", "binary")
-    assert Product("x", ("binary", "whole numbers")).spike_driven is False
+    assert Matmul("x", ("binary", "whole numbers")).spike_driven is False

@@ -5,8 +5,9 @@ import pytest
 from matplotlib import image as mpl_image
 from matplotlib._pylab_helpers import Gcf
 
+from stata_jax.tools.figures import save
 from stata_jax.tools.statistics import Interval
-from stata_jax.tools.sweep_plot import costs_figure, draw, over_figure
+from stata_jax.tools.sweep_plot import costs_figure, over_figure
 
 
 def row_of(cell, top1, *, half=0.01, step_s=0.1, energy=1e-3, ratio=None, memory=None):
@@ -84,7 +85,7 @@ def test_a_grid_without_dense_is_one_line():
 
 @pytest.mark.parametrize("figure", [costs_figure(TABLE, title="t"), over_figure(TABLE, VALUES, key="k", title="t")])
 def test_a_png_with_the_colours_of_the_lines(tmp_path, figure):
-    draw(tmp_path / "new" / "figure.png", figure)
+    save(tmp_path / "new" / "figure.png", figure)
     pixels = np.round(255 * mpl_image.imread(tmp_path / "new" / "figure.png")[..., :3]).astype(int).reshape(-1, 3)
     assert (np.abs(pixels - (0x00, 0x72, 0xB2)).sum(axis=1) == 0).sum() > 20
     assert not Gcf.get_all_fig_managers()

@@ -94,8 +94,8 @@ def draw_source(uniform: jax.Array, *, height: int, width: int, cutout: str) -> 
     matrix = matrices(draws.whole(uniform[2], MAGNITUDES), height=height, width=width)[kind]
     row, column, kept = warp_source(matrix, height=height, width=width)
     side = cutout_side(uniform[2], cutout=cutout, height=height, width=width)
-    room = jnp.maximum(jnp.array([height, width], jnp.int32) - side, 0)
-    top, left = draws.whole(uniform[3:], room + 1)
+    span = jnp.maximum(jnp.array([height, width], jnp.int32) - side, 0)
+    top, left = draws.whole(uniform[3:], span + 1)
     down, right = jnp.arange(height)[:, None] - top, jnp.arange(width) - left
     square = (down >= 0) & (down < side) & (right >= 0) & (right < side)
     kept &= ~square | (kind != OPERATIONS.index("cutout"))

@@ -44,16 +44,16 @@ def decode(data: bytes, *, name: str, size: int = 128) -> tuple[Events, dict[str
         sensor, or time that runs backwards, see `stata_jax.data.events.count_backward`.
     """
     parts, other = _read_packets(data, _header_end(data, name=name), name=name)
-    words = np.concatenate([part["data"] for part, _ in parts]) if parts else np.zeros(0, np.uint32)
+    packed = np.concatenate([part["data"] for part, _ in parts]) if parts else np.zeros(0, np.uint32)
     times = [part["time"].astype(np.int64) + (overflow << 31) for part, overflow in parts]
-    valid = (words & 1) == 1
+    valid = (packed & 1) == 1
     passed = {"special_events": other, "invalid_events": int((~valid).sum())}
-    words = words[valid]
-    if not words.size:
+    packed = packed[valid]
+    if not packed.size:
         raise ValueError(f"{name} holds no event: the file is empty, fetch it again or remove it")
 
     time = np.concatenate(times)[valid]
-    x, y = (words >> 17).astype(np.int32), (words >> 2 & 0x7FFF).astype(np.int32)
+    x, y = (packed >> 17).astype(np.int32), (packed >> 2 & 0x7FFF).astype(np.int32)
     outside = np.flatnonzero((x >= size) | (y >= size))
     if outside.size:
         first = outside[0]
@@ -62,7 +62,7 @@ def decode(data: bytes, *, name: str, size: int = 128) -> tuple[Events, dict[str
             f"y {y[first]} at event {first}: it is damaged or from another sensor"
         )
     passed["backward_timestamps"] = count_backward(time, name=name)
-    return Events(time, x, y, (words >> 1 & 1).astype(np.uint8)), passed
+    return Events(time, x, y, (packed >> 1 & 1).astype(np.uint8)), passed
 
 
 def _header_end(data: bytes, *, name: str) -> int:

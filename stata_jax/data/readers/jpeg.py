@@ -64,7 +64,7 @@ def random_crop_box(
         shape = math.exp(random.uniform(math.log(ratio[0]), math.log(ratio[1])))
         w, h = round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
         if 0 < w <= width and 0 < h <= height:
-            left, upper = (int(random.integers(0, room, endpoint=True)) for room in (width - w, height - h))
+            left, upper = (int(random.integers(0, span, endpoint=True)) for span in (width - w, height - h))
             return left, upper, left + w, upper + h
     w = min(width, max(1, round(height * ratio[1])))
     h = min(height, max(1, round(width / ratio[0])))

@@ -1,6 +1,6 @@
 """The benchmark's ratios and its table, from numbers that are known."""
 
-from stata_jax.tools.bench_table import as_markdown, compared
+from stata_jax.tools.bench import as_markdown, compared
 from stata_jax.tools.profiling import Timing
 
 FACTS = {
@@ -59,4 +59,4 @@ def test_table_names_the_peer_and_its_versions():
     assert lines[5].startswith("| train | 0.2 | 200 ± 0 ms | 40.0 | x2.00 |") and lines[5].endswith(
         "| 1250.0 M | 2.0 M | 1.23 mJ | x3.00 |"
     )
-    assert lines[6].startswith("| train | other | 600 ± 0 ms | 13.3 | x0.67 |  | ? | ? |")
+    assert lines[6].startswith("| train | other | 600 ± 0 ms | 13.3 | x0.67 | | ? | ? |")
