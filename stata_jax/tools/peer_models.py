@@ -82,7 +82,7 @@ class Layers(nn.Module):
     def add_matmul(self, name: str, inputs: int, outputs: int, *, axes: int, bias: bool) -> None:
         """Adds a matmul and its normalisation; `{}` in the name stands for their kinds."""
         matmul = Matmul(inputs, outputs, axes=axes, bias=bias)
-        self.add_module(name.format(self.settings.style.matmul), matmul)
+        self.add_module(name.format(self.settings.style.product), matmul)
         self.add_module(name.format("bn"), nn.BatchNorm2d(outputs))
 
     def add_neurons(self, name: str, *, threshold: float | None = None) -> None:
@@ -103,7 +103,7 @@ class Layers(nn.Module):
 
     def matmul(self, name: str, x: Tensor) -> Tensor:
         """The matmul and the normalisation of this name."""
-        return self.get_submodule(name.format("bn"))(self.get_submodule(name.format(self.settings.style.matmul))(x))
+        return self.get_submodule(name.format("bn"))(self.get_submodule(name.format(self.settings.style.product))(x))
 
     def spikes(self, name: str, x: Tensor) -> Tensor:
         """The spikes of the neurons of this name."""
@@ -259,7 +259,7 @@ class Peer(Layers):
         self.patch_embed = Stem(settings)
         self.block = nn.ModuleList(Block(settings) for _ in range(settings.depth))
         self.head = nn.Linear(settings.dim, settings.num_classes)
-        small: tuple[type[nn.Module], ...] = (nn.Linear, Matmul) if settings.style.matmul == "linear" else (nn.Linear,)
+        small: tuple[type[nn.Module], ...] = (nn.Linear, Matmul) if settings.style.product == "linear" else (nn.Linear,)
         if settings.family == "sdt":
             self.add_neurons("head_lif")
             small = (nn.Conv2d, Matmul)
