@@ -47,7 +47,6 @@ def test_the_package_of_configs_names_all_of_them():
     from stata_jax import configs
 
     names = {path.stem for path in (ROOT / "configs").glob("*.py")}
-    assert set(configs.__all__) == names | {"FOLDER"}
     (block,) = (node for node in ast.walk(ast.parse(inspect.getsource(configs))) if isinstance(node, ast.If))
     (imports,) = block.body
     assert isinstance(imports, ast.ImportFrom) and {each.name for each in imports.names} == names

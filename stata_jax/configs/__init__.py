@@ -8,7 +8,7 @@ import pathlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # type checkers do not follow `__path__`
-    from configs import (
+    from configs import (  # noqa: F401
         cifar10,
         cifar10_dvs,
         cifar100,
@@ -22,22 +22,6 @@ if TYPE_CHECKING:  # type checkers do not follow `__path__`
         nmnist,
         variants,
     )
-
-__all__ = [
-    "FOLDER",
-    "cifar10",
-    "cifar10_dvs",
-    "cifar100",
-    "common",
-    "digits",
-    "digits_dvs",
-    "dvs128_gesture",
-    "grids",
-    "image_folder",
-    "imagenet",
-    "nmnist",
-    "variants",
-]
 
 _HERE = pathlib.Path(__file__).resolve().parent
 _COPY = _HERE / "shipped"  # where pyproject.toml has the folder `configs` installed
