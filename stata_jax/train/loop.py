@@ -169,7 +169,7 @@ class _Run:
         window = Window(
             batch_size=train.batch_size, skips=train.on_nonfinite == "skip", carried=record.pop("window", None)
         )
-        with Progress(self.total_steps, start_step=start) as progress, contextlib.ExitStack() as stack:
+        with Progress(self.total_steps) as progress, contextlib.ExitStack() as stack:
             if state is not None and record.pop("untested", False):  # stopped before or in its evaluation
                 # Its checkpoint stays as it is until the next: it may be the only one, and testing twice is harmless.
                 accuracy = self._test_and_tell(state, record, writer, progress)

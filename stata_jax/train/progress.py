@@ -1,66 +1,36 @@
-"""The one line of progress that a run shows in a terminal, and its plainer form in a log file."""
+"""The one line of progress that a run shows: tqdm's in a terminal, and whole lines, seldom, in a log file."""
 
 import os
 import sys
-import time
-from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
 
+from tqdm import tqdm
+
 TERMINAL_INTERVAL = 0.25  # seconds between two rewrites of the line in a terminal
 FILE_INTERVAL = 10.0  # seconds between two lines in a log file or a pipe
-_MEMORY = 0.98  # weight of a step's time after one more step: about the last 50 steps count
+_BAR = "step {n}/{total} {percentage:.0f}%|{bar:10}|{postfix}, {remaining} left"
 
 
 class Progress:
-    """Shows step, epoch, loss, accuracy, speed and the time left.
+    """Shows step, epoch, loss, accuracy, speed and the time left, and notes above the line.
 
-    In a terminal one line is rewritten in place. Elsewhere whole lines are printed, seldom. The last update, at
-    `total_steps` or before `close`, is always shown.
-
-    The time left is `(total_steps - step) * s`, with `s` the mean time of a step, over the steps of this process,
-    where a step's weight falls by 2 % with each step after it. The time up to the first update is left out: it holds
-    the compilation.
+    The last update, at `total_steps` or before `close`, is always shown. The time left counts from the first update on,
+    so that it leaves out the compilation.
 
     Args:
       total_steps: Steps of the whole run.
-      start_step: Steps done before this process; 0 for a fresh run.
       stream: Where to print; standard error unless given.
       interval: Least seconds between two prints; 0.25 in a terminal and 10 elsewhere unless given.
-      clock: Seconds from any origin, never falling.
-
-    Raises:
-      ValueError: If not `0 <= start_step <= total_steps`, or if `interval` is negative.
     """
 
-    def __init__(
-        self,
-        total_steps: int,
-        *,
-        start_step: int,
-        stream: TextIO | None = None,
-        interval: float | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        if not 0 <= start_step <= total_steps:
-            raise ValueError(f"start_step must be from 0 to total_steps = {total_steps}, got {start_step}")
+    def __init__(self, total_steps: int, *, stream: TextIO | None = None, interval: float | None = None) -> None:
+        self._total = total_steps
         self._stream = sys.stderr if stream is None else stream
         self._terminal = self._stream.isatty()
-        if interval is None:
-            interval = TERMINAL_INTERVAL if self._terminal else FILE_INTERVAL
-        if interval < 0:
-            raise ValueError(f"interval must not be negative, got {interval}")
-        self._interval = interval
-        self._clock = clock
-        self._total = total_steps
-        self._step = start_step
-        self._last_time: float | None = None  # of the latest update
-        self._seconds = 0.0  # weighted sum of step times
-        self._weight = 0.0  # sum of the weights
-        self._line = ""  # of the latest update
-        self._shown = ""  # of the latest print
-        self._shown_time: float | None = None
-        self._width = 0  # characters that stand on the terminal's current line
+        usual = TERMINAL_INTERVAL if self._terminal else FILE_INTERVAL
+        self._interval = usual if interval is None else interval
+        self._line: _Line | None = None  # from the first update on
 
     def update(self, step: int, *, epoch: int, loss: float, accuracy: float, images_per_second: float) -> None:
         """Takes the state after `step` and prints it if it is time to.
@@ -71,40 +41,38 @@ class Progress:
           loss: Training loss.
           accuracy: Training accuracy as a share, from 0 to 1.
           images_per_second: Training images per second.
-
-        Raises:
-          ValueError: If `step` is below that of the update before (or the start), or above the total.
         """
-        if not self._step <= step <= self._total:
-            raise ValueError(f"step must be from {self._step}, the step before, to {self._total}, got {step}")
-        now = self._clock()
-        self._measure(step, now)
-        self._line = (
-            f"step {step}/{self._total} {_percent(step, self._total)}%  epoch {epoch}  loss {loss:.4g}  "
-            f"acc {100 * accuracy:.1f}%  {images_per_second:.{0 if images_per_second >= 10 else 1}f} img/s  "
-            f"left {self._time_left()}"
-        )
-        due = self._shown_time is None or now - self._shown_time >= self._interval
-        if due or step == self._total:
-            self._show(now)
+        speed = f"{images_per_second:.{0 if images_per_second >= 10 else 1}f}"
+        state = f"epoch {epoch}, loss {loss:.4g}, acc {100 * accuracy:.1f}%, {speed} img/s"
+        if self._line is None:
+            self._line = _Line(
+                initial=step,
+                total=self._total,
+                file=self._stream if self._terminal else _WholeLines(self._stream),
+                postfix=state,
+                bar_format=_BAR if self._terminal else _BAR.replace("|{bar:10}|", ""),
+                dynamic_ncols=_has_columns(self._stream),
+                ncols=79 if self._terminal else None,  # where their number is unknown
+                mininterval=self._interval,
+                miniters=1,
+            )
+        else:
+            self._line.set_postfix_str(state, refresh=False)
+            self._line.update(step - self._line.n)
+        if step == self._total:
+            self._line.refresh()
 
     def note(self, text: str) -> None:
-        """Prints `text` as lines of its own; in a terminal the progress line moves below them."""
-        if self._width:
-            self._stream.write("\r" + " " * self._width + "\r")
-        self._stream.write(text + "\n")
-        if self._width:
-            self._rewrite(self._shown, 0)
-        self._stream.flush()
+        """Prints `text` as lines of its own; in a terminal the line of progress moves below them."""
+        if self._terminal:
+            _Line.write(text, file=self._stream)
+        else:
+            print(text, file=self._stream, flush=True)
 
     def close(self) -> None:
         """Shows the latest update if it was held back, and ends the line. Closing twice is harmless."""
-        if self._line != self._shown:
-            self._show(self._clock())
-        if self._width:
-            self._stream.write("\n")
-            self._stream.flush()
-            self._width = 0
+        if self._line is not None:
+            self._line.close()
 
     def __enter__(self) -> Self:
         return self
@@ -114,37 +82,37 @@ class Progress:
     ) -> None:
         self.close()
 
-    def _measure(self, step: int, now: float) -> None:
-        """Adds the steps since the update before to the mean step time."""
-        steps = step - self._step
-        if self._last_time is not None and steps:
-            old = _MEMORY**steps
-            self._seconds = old * self._seconds + (1 - old) * (now - self._last_time) / steps
-            self._weight = old * self._weight + (1 - old)
-        if self._last_time is None or steps:
-            self._last_time = now
-        self._step = step
 
-    def _time_left(self) -> str:
-        if self._step == self._total:
-            return format_time(0.0)
-        if not self._weight:
-            return "?"
-        return format_time((self._total - self._step) * self._seconds / self._weight)
+class _Line(tqdm):
+    """A bar of tqdm without the thread that it starts to look after bars."""
 
-    def _show(self, now: float) -> None:
-        self._shown, self._shown_time = self._line, now
-        if self._terminal:
-            self._rewrite(self._line, self._width)
-        else:
-            self._stream.write(self._line + "\n")
-        self._stream.flush()
+    monitor_interval = 0
 
-    def _rewrite(self, line: str, covered: int) -> None:
-        """Writes over the current line of the terminal, of which `covered` characters are in use."""
-        line = line[: _columns(self._stream) - 1]  # a line that wraps could not be rewritten
-        self._stream.write("\r" + line.ljust(covered))
-        self._width = max(len(line), covered)
+
+class _WholeLines:
+    """Has each rewriting of a line be a line of its own, unless it is as the one before."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._last = ""
+
+    def write(self, text: str) -> None:
+        """Writes what tqdm writes, without its carriage returns and the spaces that cover an older line."""
+        line = text.strip()
+        if line and line != self._last:
+            print(line, file=self._stream, flush=True)
+            self._last = line
+
+    def flush(self) -> None:
+        """Does nothing: each line is flushed as it is written."""
+
+
+def _has_columns(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that knows its width; some pseudo-terminals say 0."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns > 0
+    except (OSError, ValueError):  # a file, or a stream that only plays a terminal
+        return False
 
 
 def format_time(seconds: float) -> str:
@@ -152,16 +120,3 @@ def format_time(seconds: float) -> str:
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
-
-
-def _percent(step: int, total: int) -> int:
-    """Share done, rounded down, so that 100 means done."""
-    return 100 * step // total if total else 100
-
-
-def _columns(stream: TextIO) -> int:
-    try:
-        columns = os.get_terminal_size(stream.fileno()).columns
-    except (OSError, ValueError):  # a stream that only plays a terminal
-        columns = 0
-    return columns or 80  # some pseudo-terminals say 0
