@@ -40,7 +40,8 @@ def test_an_option_is_a_key_of_the_config_with_a_possible_default_and_a_comment(
     option = OPTIONS[key]
     assert common.get_config()[key] == option.default
     assert option.rule.is_possible(option.default) and option.rule.possible.startswith("must be ")
-    assert option.comment.endswith(".") and option.summary and "\n" not in option.comment
+    assert option.comment.endswith(".") and "\n" not in option.comment
+    assert " " in option.summary and option.summary.count("(") == option.summary.count(")")
 
 
 def test_the_config_has_no_other_keys_and_is_possible():

@@ -19,7 +19,7 @@ OPTIONS = {
         "both kept; slots: slot by slot.",
         former=("slots", "align.distance", ("mse", "norm"))),
     "align.intra_at": Option(None, POSITIONS, FIXED,
-        "P_a, the blocks of intra-alignment, e.g. (0, 2, 3); unset: 0, depth // 3 + 1, depth - 1."),
+        "P_a, the blocks of intra-alignment, such as (0, 2, 3); unset: 0, depth // 3 + 1, depth - 1."),
     "align.inter_at": Option(None, POSITIONS, FIXED,
         "P_r, the blocks of inter-alignment; unset: as for align.intra_at."),
     "align.match": Option("interpolate", one_of(MATCHES), FIXED,

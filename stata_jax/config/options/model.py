@@ -9,7 +9,7 @@ OPTIONS = {
     "model.family": Option("spikingformer", name_in(FAMILIES), NETWORK,
         "spikformer, spikingformer, or sdt, the Spike-driven Transformer."),
     "model.timesteps": Option(4, whole(1), FIXED,
-        "T."),
+        "T, how often a static image is shown, and the frames of a recording."),
     # The first convolution of the stem has an eighth of the width.
     "model.dim": Option(384, whole(1, multiple=8), NETWORK,
         "D, the token width."),
@@ -23,7 +23,7 @@ OPTIONS = {
         "Which of the four stages after the first convolution halve the image. Two pools make patches of 4x4 pixels "
         "(0011, the CIFAR stem), four of 16x16 (1111, the ImageNet stem)."),
     "model.attention_scale": Option(0.125, ABOVE_ZERO, NETWORK,
-        "s of Eq. 8, a constant whatever the head width."),
+        "s of Equation 8, a constant whatever the head width."),
     "model.qkv_bias": Option(False, SWITCH, NETWORK,
         "Biases of q, k and v; true for Spikformer's CIFAR models."),
     "model.dvs_mode": Option(False, SWITCH, NETWORK,

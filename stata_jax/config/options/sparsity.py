@@ -7,15 +7,15 @@ from stata_jax.registries import METRICS, POOLS, SLOTS
 # fmt: off
 OPTIONS = {
     "sparsity.anchor": Option(True, SWITCH, FIXED,
-        "The anchor token at index 0."),
+        "Adds the anchor token, at index 0."),
     "sparsity.keep_rate": Option(0.2, KEEP_RATE, FIXED,
         "gamma, the share of the patch tokens that a pruning block keeps; 1 keeps all."),
     "sparsity.metric": Option("anchor", name_in(METRICS), FIXED,
-        "What ranks tokens: anchor (Eq. 9), ssa, l1 or random."),
+        "What ranks tokens: anchor (Equation 9), ssa, l1 or random."),
     "sparsity.timestep_wise": Option(True, SWITCH, FIXED,
         "Each timestep keeps its own tokens (TAT); False: all keep the same (AT)."),
     "sparsity.prune_at": Option(None, POSITIONS, FIXED,
-        "P_I, the blocks that prune, e.g. (2, 5); unset: every third block from depth // 3."),
+        "P_I, the blocks that prune, such as (2, 5); unset: every third block from depth // 3."),
     "sparsity.slots": Option("sorted", one_of(SLOTS), FIXED,
         "Order of the kept tokens: sorted, or stable, where a token keeps its slot."),
     "sparsity.pool": Option("all", one_of(POOLS), NETWORK,
