@@ -8,6 +8,7 @@ import io
 import pathlib
 import pkgutil
 import re
+import tomllib
 
 import pytest
 import yaml
@@ -15,6 +16,9 @@ import yaml
 import stata_jax
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "stata_jax" / "kernels" / "README.md"]
+PAGES = {str(page.relative_to(ROOT)): page.read_text() for page in PAGES if page.exists()}
+COMMAND = re.compile(r"python -m (stata_jax\.\w+)(( +(--\S+|\\\n))*)")
 
 
 def test_the_citation_and_the_changelog_are_of_this_version():
@@ -31,9 +35,13 @@ def test_the_paper_is_cited_alike_everywhere():
     assert " and ".join(f"{one['family-names']}, {one['given-names']}" for one in paper["authors"]) in readme
 
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "stata_jax" / "kernels" / "README.md"]
-PAGES = {str(page.relative_to(ROOT)): page.read_text() for page in PAGES if page.exists()}
-COMMAND = re.compile(r"python -m (stata_jax\.\w+)(( +(--\S+|\\\n))*)")
+def test_the_versions_that_are_tested_are_the_same_everywhere():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    versions = workflow["jobs"]["checks"]["strategy"]["matrix"]["python"]
+    classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    assert versions == [each.rpartition(" ")[2] for each in classifiers if "Python :: 3" in each]
+    (sentence,) = re.findall(r"^Tested with .*$", PAGES["README.md"], re.MULTILINE)
+    assert versions == re.findall(r"Python (3\.\d+)", sentence)
 
 
 def blocks(text, language):
