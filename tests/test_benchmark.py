@@ -9,7 +9,7 @@ from stata_jax import benchmark, config
 from stata_jax.tools import bench, peer_programs, programs
 from stata_jax.tools.profiling import Timing
 
-SMALL = ["--config.model.dim=16", "--config.model.heads=2", "--config.data.image_size=16"]
+SMALL = ["--config.model.dim=16", "--config.model.heads=2", "--config.data.image_size=16", "--config.model.depth=1"]
 
 
 def test_ratios_of_the_table(monkeypatch, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """What may change in a run that goes on, and the record of it."""
 
 import json
+import shutil
 
 import pytest
 from small_runs import untimed
@@ -90,11 +91,27 @@ def stopped_at(step, workdir, **changes):
         train.train(settings(**changes), workdir, source=Ending())
 
 
-def test_a_run_at_two_rates_says_so_for_good(tmp_path, capsys):
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of one epoch."""
+    workdir = tmp_path_factory.mktemp("finished")
+    train.train(settings(train__epochs=1), workdir, source=TinySource())
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A run of two epochs that crashed after its fourth step."""
+    workdir = tmp_path_factory.mktemp("begun")
+    stopped_at(4, workdir)
+    return workdir
+
+
+def test_a_run_at_two_rates_says_so_for_good(finished, begun, tmp_path, capsys):
     """Also where it is asked for the other rate, ends before a step with it, and is asked for it again."""
-    stopped_at(4, tmp_path)
-    clean = train.train(settings(train__epochs=1), tmp_path / "clean", source=TinySource())
-    assert clean["changes"] == [] and not (tmp_path / "clean" / "changes.json").exists()
+    shutil.copytree(begun, tmp_path, dirs_exist_ok=True)
+    clean = json.loads((finished / "summary.json").read_text())
+    assert clean["changes"] == [] and not (finished / "changes.json").exists()
     other = dict(train__learning_rate=0.25)
     stopped_at(3, tmp_path, **other)
     capsys.readouterr()
@@ -104,25 +121,24 @@ def test_a_run_at_two_rates_says_so_for_good(tmp_path, capsys):
     assert summary["changes"] == json.loads((tmp_path / "changes.json").read_text()) == expected
     with pytest.raises(config.ConfigError, match=r"has gone on with other values, which changes\.json names"):
         reuse.check_same(tmp_path, settings(**other))
-    reuse.check_same(tmp_path / "clean", settings(train__epochs=1))
+    reuse.check_same(finished, settings(train__epochs=1))
     # Again, as it is finished: it says so still.
     assert train.train(settings(**other), tmp_path, source=TinySource())["changes"] == expected
 
 
-def test_a_change_that_no_step_was_made_with_is_none(tmp_path):
-    stopped_at(4, tmp_path)
+def test_a_change_that_no_step_was_made_with_is_none(begun, tmp_path):
+    shutil.copytree(begun, tmp_path, dirs_exist_ok=True)
     stopped_at(3, tmp_path, train__learning_rate=0.25)
     assert train.train(settings(), tmp_path, source=TinySource())["changes"] == []
     reuse.check_same(tmp_path, settings())
 
 
-def test_a_finished_run_takes_no_change(tmp_path):
-    train.train(settings(train__epochs=1), tmp_path, source=TinySource())
-    before = (tmp_path / "config.json").read_text()
+def test_a_finished_run_takes_no_change(finished):
+    before = (finished / "config.json").read_text()
     words = r"finished with 3 steps, so train\.learning_rate=3\.0 \(it was 0\.004\) would change nothing of it: leave"
     with pytest.raises(config.ConfigError, match=words):
-        train.train(settings(train__epochs=1, train__learning_rate=3.0), tmp_path, source=TinySource())
-    assert (tmp_path / "config.json").read_text() == before
+        train.train(settings(train__epochs=1, train__learning_rate=3.0), finished, source=TinySource())
+    assert (finished / "config.json").read_text() == before
 
 
 def test_the_number_of_devices_is_that_of_the_checkpoint(tmp_path, monkeypatch, capsys):

@@ -8,7 +8,13 @@ import pytest
 from stata_jax import roofline
 from stata_jax.tools import roofline_run
 
-SMALL = ["--config.model.dim=16", "--config.model.heads=2", "--config.data.image_size=16", "--batch_size=2"]
+SMALL = [
+    "--config.model.dim=16",
+    "--config.model.heads=2",
+    "--config.data.image_size=16",
+    "--config.model.depth=1",
+    "--batch_size=2",
+]
 
 
 def test_a_small_run(tmp_path, monkeypatch, capsys):

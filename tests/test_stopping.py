@@ -1,6 +1,7 @@
 """Signals: the step is finished, the state saved, and the same command ends with the same result, bit for bit."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,6 +69,36 @@ def test_a_stopped_run_goes_on_bit_for_bit(whole, tmp_path):
     assert untimed(workdir) == untimed(whole)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A run of the tiny source without a stop, and the steps that it has saved."""
+    workdir, saved = tmp_path_factory.mktemp("undisturbed"), []
+    with pytest.MonkeyPatch.context() as patched:
+        note_saved(patched, saved)
+        train.train(settings(), workdir, source=TinySource())
+    return workdir, saved
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A run that was stopped in its first evaluation, and has saved step 3 untested."""
+    workdir = tmp_path_factory.mktemp("stopped")
+    with pytest.MonkeyPatch.context() as patched:
+        stop_in_evaluation(workdir, patched)
+    return workdir
+
+
+def note_saved(monkeypatch, saved):
+    """Notes the step of each checkpoint."""
+    save = train.Checkpoints.save
+
+    def save_and_note(self, state, *args, **options):
+        saved.append(int(state.step))
+        save(self, state, *args, **options)
+
+    monkeypatch.setattr(train.Checkpoints, "save", save_and_note)
+
+
 def stop_at(monkeypatch, name, count, number=signal.SIGTERM):
     """Has a method of the tiny source send a signal to this process when it is called for the `count`-th time."""
     method, calls = getattr(TinySource, name), []
@@ -82,30 +113,28 @@ def stop_at(monkeypatch, name, count, number=signal.SIGTERM):
 
 
 def stop_in_evaluation(workdir, monkeypatch, **changes):
-    """A run that is stopped in its first evaluation, and has saved step 3 untested."""
+    """Runs until a signal in the first evaluation."""
     with monkeypatch.context() as patched:
         stop_at(patched, "test_batch", 2)  # the first is looked at when the source is checked
         with pytest.raises(KeyboardInterrupt, match="stopped by SIGTERM, after step 3, which is saved"):
             train.train(settings(**changes), workdir, source=TinySource())
 
 
-def test_a_stop_in_an_evaluation_loses_nothing(tmp_path, monkeypatch, capsys):
+def test_a_stop_in_an_evaluation_loses_nothing(undisturbed, stopped, tmp_path, capsys):
     """The state is saved untested, and tested first when the run goes on: the same lines and the same best."""
-    train.train(settings(), tmp_path / "whole", source=TinySource())
-    stop_in_evaluation(tmp_path / "stopped", monkeypatch)
     assert {number: signal.getsignal(number) for number in stopping.SIGNALS} == HANDLERS
-    assert reuse.read_variables(tmp_path / "stopped")[1] == 3
-    assert untimed(tmp_path / "stopped")[-1]["step"] == 3
-    train.train(settings(), tmp_path / "stopped", source=TinySource())
-    assert untimed(tmp_path / "stopped") == untimed(tmp_path / "whole")
-    ours, theirs = (reuse.read_variables(tmp_path / name) for name in ("stopped", "whole"))
-    assert_same_state(ours, theirs)
+    assert reuse.read_variables(stopped)[1] == 3
+    assert untimed(stopped)[-1]["step"] == 3
+    workdir = shutil.copytree(stopped, tmp_path / "run")
+    train.train(settings(), workdir, source=TinySource())
+    assert untimed(workdir) == untimed(undisturbed[0])
+    assert_same_state(reuse.read_variables(workdir), reuse.read_variables(undisturbed[0]))
     capsys.readouterr()
 
 
-def test_a_kill_while_resuming_leaves_the_only_checkpoint(tmp_path, monkeypatch):
+def test_a_kill_while_resuming_leaves_the_only_checkpoint(stopped, tmp_path, monkeypatch):
     """Whenever a run that has yet to test its state dies before its next checkpoint is whole, it has the last one."""
-    stop_in_evaluation(tmp_path, monkeypatch)
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     with monkeypatch.context() as patched:
 
         def killed(*args, **options):
@@ -117,8 +146,8 @@ def test_a_kill_while_resuming_leaves_the_only_checkpoint(tmp_path, monkeypatch)
     assert reuse.read_variables(tmp_path)[1] == 3
 
 
-def test_a_state_that_is_tested_late_is_kept_as_the_best(tmp_path, monkeypatch):
-    stop_in_evaluation(tmp_path, monkeypatch)
+def test_a_state_that_is_tested_late_is_kept_as_the_best(stopped, tmp_path, monkeypatch):
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     accuracies = iter([0.9, 0.1])
     plain = dict(top5=1.0, loss=1.0, images=7)
     monkeypatch.setattr(train._Run, "test", lambda self, state: plain | {"top1": next(accuracies)})
@@ -136,38 +165,23 @@ def test_a_run_stopped_in_its_last_evaluation_ends_the_same_whenever_it_is_asked
     assert again == first and untimed(tmp_path) == lines
 
 
-def test_checkpoints_by_time_change_nothing(tmp_path, monkeypatch):
+def test_checkpoints_by_time_change_nothing(undisturbed, tmp_path, monkeypatch):
     """One after every step, and a stop: the same state and the same lines, although none falls on a checkpoint."""
-    train.train(settings(train__log_every=2), tmp_path / "whole", source=TinySource())
-    changes = dict(train__log_every=2, checkpoint__every_minutes=1e-9)
-    saved = []
-    save = train.Checkpoints.save
-    monkeypatch.setattr(
-        train.Checkpoints,
-        "save",
-        lambda self, state, *a, **k: saved.append(int(state.step)) or save(self, state, *a, **k),
-    )
+    changes = dict(checkpoint__every_minutes=1e-9)
+    note_saved(monkeypatch, saved := [])
     with monkeypatch.context() as patched:
         stop_at(patched, "train_batch", 6, signal.SIGINT)  # of step 5, for the source is looked at first
         with pytest.raises(KeyboardInterrupt, match="stopped by SIGINT, after step 5, which is saved"):
-            train.train(settings(**changes), tmp_path / "timed", source=TinySource())
+            train.train(settings(**changes), tmp_path, source=TinySource())
     assert saved == [1, 2, 3, 4, 5]
-    train.train(settings(**changes), tmp_path / "timed", source=TinySource())
+    train.train(settings(**changes), tmp_path, source=TinySource())
     assert saved == [1, 2, 3, 4, 5, 6]
-    assert untimed(tmp_path / "timed") == untimed(tmp_path / "whole")
-    assert_same_state(*(reuse.read_variables(tmp_path / name) for name in ("timed", "whole")))
+    assert untimed(tmp_path) == untimed(undisturbed[0])
+    assert_same_state(reuse.read_variables(tmp_path), reuse.read_variables(undisturbed[0]))
 
 
-def test_short_runs_make_no_checkpoint_by_time(tmp_path, monkeypatch):
-    saved = []
-    save = train.Checkpoints.save
-    monkeypatch.setattr(
-        train.Checkpoints,
-        "save",
-        lambda self, state, *a, **k: saved.append(int(state.step)) or save(self, state, *a, **k),
-    )
-    train.train(settings(), tmp_path, source=TinySource())
-    assert saved == [3, 6] and settings().checkpoint.every_minutes == 10
+def test_short_runs_make_no_checkpoint_by_time(undisturbed):
+    assert undisturbed[1] == [3, 6] and settings().checkpoint.every_minutes == 10
 
 
 def test_a_second_interrupt_stops_at_once():

@@ -144,13 +144,13 @@ def test_published_operations_are_acs_alone():
     assert counts == {"ac": 22.09e9, "mac": first, "energy_mj": pytest.approx(21.48, abs=0.005)}
 
 
-SIZE = dict(num_classes=5, timesteps=2, dim=16, depth=2, heads=2, attention_scale=2.0)
+SIZE = dict(num_classes=5, timesteps=2, dim=16, heads=2, attention_scale=2.0)
 
 
 @functools.cache
 def example(family, pruned, recording, dvs_mode=False):
     """A model whose neurons fire, and images."""
-    changes = dict(anchor=True, keep_rate=0.2, prune_at=(0,)) if pruned else {}
+    changes = dict(anchor=True, keep_rate=0.2, prune_at=(0,), depth=2) if pruned else dict(depth=1)
     changes |= dict(dvs_mode=True) if dvs_mode else {}
     model = FAMILIES[family](**SIZE, pooling="1001", **changes)
     shape = (3, 4, 16, 16, 2) if recording else (4, 16, 16, 1)
@@ -178,7 +178,7 @@ def test_counts_and_rates_are_those_of_the_program(family, pruned, recording, dv
     matmuls.pop("block0/scores", None)  # the ranking is not counted
     options = dict(cheaper=True) if recording else dict(cheaper=True, once=True)
     layers = {layer.name: layer for layer in model_operations(model, variables, images, train=True, **options)}
-    attention = {f"block{l}/attention/{name}" for l in (0, 1) for name in ("map", "value")}
+    attention = {f"block{l}/attention/{name}" for l in range(model.depth) for name in ("map", "value")}
     assert layers.keys() - matmuls.keys() == (attention if family == "sdt" else set())
     assert matmuls.keys() <= layers.keys()
     timesteps = 3 if recording else 2
