@@ -25,7 +25,7 @@ def test_ratios_of_the_table(monkeypatch, tmp_path, capsys):
         return lambda: None, facts
 
     monkeypatch.setattr(programs, "prepare", prepare)
-    timings = {"1.0": Timing((0.3, 0.4, 0.5)), "0.2": Timing((0.02, 0.02, 0.0204))}
+    timings = {"keep rate 1": Timing((0.3, 0.4, 0.5)), "keep rate 0.2": Timing((0.02, 0.02, 0.0204))}
 
     def time_alternately(calls, **options):
         times.append(options)

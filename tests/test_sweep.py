@@ -188,7 +188,7 @@ def test_costs_are_measured_in_turns_and_once(ran, monkeypatch, tmp_path, capsys
         prepared.append((settings.sparsity.keep_rate, mode))
         return lambda: None, {"peak_bytes": 100.0}
 
-    def timed(calls, rounds):
+    def timed(calls, *, rounds, in_a_row):
         assert rounds == sweep._ROUNDS
         return {name: Timing((0.1 * (1 + i),) * 3) for i, name in enumerate(calls)}
 

@@ -95,8 +95,8 @@ def measure(
     from stata_jax.tools import profiling
 
     given: dict[str, Any] = {"batch_size": batch_size, "overrides": overrides or {}}
-    configs = {rate: settings_for(name, keep_rate=rate, **given) for rate in keep_rates}
-    first = configs[keep_rates[0]]
+    configs = {f"keep rate {rate:g}": settings_for(name, keep_rate=rate, **given) for rate in keep_rates}
+    first = next(iter(configs.values()))
     build.processor(first)
     peer_programs.check(peers, first)  # only now: it asks JAX for its devices
     rows: list[dict[str, Any]] = []
@@ -119,7 +119,7 @@ def measure(
 
 
 def compare(
-    configs: Mapping[float, ConfigDict],
+    configs: Mapping[str, ConfigDict],
     mode: str,
     *,
     rounds: int,
@@ -127,10 +127,10 @@ def compare(
     peers: Sequence[str] = (),
     say: Callable[[str], object] = lambda line: None,
 ) -> tuple[list[dict[str, Any]], float, float]:
-    """Times one mode at all keep rates, and peers, in turns; programs and arrays are let go when this returns.
+    """Times one mode of several configs, and peers, in turns; programs and arrays are let go when this returns.
 
     Args:
-      configs: Checked configs by keep rate; the first is what the others are compared with.
+      configs: Checked configs by name, with one batch size; the first is what the others are compared with.
       mode: `train` or `infer`.
       rounds: How often each program is timed.
       in_a_row: Calls of a program in one timing.
@@ -146,10 +146,10 @@ def compare(
     first = next(iter(configs.values()))
     calls: dict[str, Callable[[], Any]] = {}
     facts: dict[str, dict[str, Any]] = {}
-    for rate, settings in configs.items():
-        say(f"compiling {mode} at keep rate {rate:g} ...")
-        calls[str(rate)], known = programs.prepare(settings, mode)
-        facts[str(rate)] = {"mode": mode, "keep_rate": rate, **known}
+    for name, settings in configs.items():
+        say(f"compiling {mode} of {name} ...")
+        calls[name], known = programs.prepare(settings, mode)
+        facts[name] = {"mode": mode, "keep_rate": settings.sparsity.keep_rate, **known}
     for peer in peers:
         say(f"preparing {mode} of {peer} ...")
         calls[peer], known = peer_programs.prepare(peer, first, mode)

@@ -4,7 +4,7 @@ It computes what the published programs do, a static image's first convolution a
 order (Q K^T) V, in the fastest settings that were found for that: matmuls as 1x1 convolutions; channels last in
 memory, but first for torch.compile on a CPU; AdamW in its fused form; SpikingJelly's own choice of neuron kernels for
 the device, but for bfloat16 on a GPU, where its Triton kernels have to be asked for: they compute in float32 and keep
-potentials in bfloat16. It runs in our process, whose memory is kept between steps (`training.memory`), which speeds it
+potentials in bfloat16. It runs in our process, whose memory is kept between steps (`kernels.memory`), which speeds it
 up as well.
 """
 
@@ -17,12 +17,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from stata_jax.errors import ConfigError
+
 # By name: whether the network goes through torch.compile.
 PEERS = {"spikingjelly": False, "spikingjelly_compiled": True}
-
-
-class PeerError(ValueError):
-    """A peer that cannot be timed; the message is one sentence for the user."""
 
 
 def check(names: Sequence[str], *, device: str) -> None:
@@ -33,11 +31,11 @@ def check(names: Sequence[str], *, device: str) -> None:
       device: `cpu` or `cuda`.
 
     Raises:
-      PeerError: If a name is unknown, PyTorch or SpikingJelly is missing, or PyTorch has no such device.
+      ConfigError: If a name is unknown, PyTorch or SpikingJelly is missing, or PyTorch has no such device.
     """
     for name in names:
         if name not in PEERS:
-            raise PeerError(f"--peer names {name!r}, but it must be one of {', '.join(PEERS)}")
+            raise ConfigError(f"--peer names {name!r}, but it must be one of {', '.join(PEERS)}")
     if not names:
         return
     # Kineto reports the GPU driver that a CPU does not have, unless it is told before the import to be quiet.
@@ -46,12 +44,12 @@ def check(names: Sequence[str], *, device: str) -> None:
         import spikingjelly.activation_based.neuron  # noqa: F401
         import torch
     except ImportError as error:
-        raise PeerError(
+        raise ConfigError(
             f'--peer needs PyTorch and SpikingJelly ({error}): pip install "stata_jax[peer]", '
             'from a clone pip install -e ".[peer]"'
         ) from error
     if device == "cuda" and not torch.cuda.is_available():
-        raise PeerError("--peer needs a PyTorch that sees the GPU which JAX uses, but torch.cuda is not available")
+        raise ConfigError("--peer needs a PyTorch that sees the GPU which JAX uses, but torch.cuda is not available")
 
 
 def prepare(
@@ -87,7 +85,7 @@ def prepare(
       allocator held at once, parameters, moments and batch included; versions, threads and backend.
 
     Raises:
-      PeerError: As `check`.
+      ConfigError: As `check`.
     """
     check([name], device=device)
     import torch
@@ -174,11 +172,11 @@ def _with_triton_neurons(model: Any) -> Any:
         config = precision.PrecisionConfig(mode="bf16", neuron_storage="bf16")
         return precision.prepare_model_for_precision(model, "cuda", config).model
     except RuntimeError as error:
-        raise PeerError(f"--peer needs SpikingJelly's Triton neurons for bfloat16 on a GPU: {error}") from error
+        raise ConfigError(f"--peer needs SpikingJelly's Triton neurons for bfloat16 on a GPU: {error}") from error
 
 
 def adamw(model: Any, *, learning_rate: float, weight_decay: float) -> Any:
-    """AdamW as `training.optimizer` has it: only matrices and kernels decay; in the fused form, PyTorch's fastest."""
+    """AdamW as `train.optimizer` has it: only matrices and kernels decay; in the fused form, PyTorch's fastest."""
     import torch
 
     groups = [

@@ -7,7 +7,6 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from stata_jax.config.checks import refuse_other
-from stata_jax.errors import ConfigError
 from stata_jax.tools import peer as peers
 
 # What peers do not do, by what it is when it is off.
@@ -18,7 +17,7 @@ def check(names: Sequence[str], settings: ConfigDict) -> None:
     """Raises before anything is compiled if one of the peers cannot do the same as we do.
 
     Args:
-      names: Keys of `analysis.peer.PEERS`.
+      names: Keys of `stata_jax.tools.peer.PEERS`.
       settings: A checked config.
 
     Raises:
@@ -27,10 +26,7 @@ def check(names: Sequence[str], settings: ConfigDict) -> None:
     if not names:
         return
     refuse_other(settings, _PLAIN, "with --peer it must be")
-    try:
-        peers.check(names, device=_device())
-    except peers.PeerError as error:
-        raise ConfigError(str(error)) from error
+    peers.check(names, device=_device())
 
 
 def leave_memory() -> None:
@@ -45,7 +41,7 @@ def prepare(peer: str, settings: ConfigDict, mode: str) -> tuple[Callable[[], An
     """Makes one program of a peer on random images: our network without token sparsification.
 
     Args:
-      peer: A key of `analysis.peer.PEERS`.
+      peer: A key of `stata_jax.tools.peer.PEERS`.
       settings: A checked config; its sparsity and alignment do not matter here.
       mode: `train` or `infer`.
 
@@ -55,25 +51,22 @@ def prepare(peer: str, settings: ConfigDict, mode: str) -> tuple[Callable[[], An
     Raises:
       ConfigError: If the peer cannot run.
     """
-    try:
-        return peers.prepare(
-            peer,
-            mode=mode,
-            network=network_of(settings),
-            batch_size=settings.train.batch_size,
-            image_size=settings.data.image_size,
-            learning_rate=settings.train.learning_rate,
-            weight_decay=settings.train.weight_decay,
-            label_smoothing=settings.augment.label_smoothing,
-            dtype=settings.model.dtype,
-            device=_device(),
-        )
-    except peers.PeerError as error:
-        raise ConfigError(str(error)) from error
+    return peers.prepare(
+        peer,
+        mode=mode,
+        network=network_of(settings),
+        batch_size=settings.train.batch_size,
+        image_size=settings.data.image_size,
+        learning_rate=settings.train.learning_rate,
+        weight_decay=settings.train.weight_decay,
+        label_smoothing=settings.augment.label_smoothing,
+        dtype=settings.model.dtype,
+        device=_device(),
+    )
 
 
 def network_of(settings: ConfigDict) -> dict[str, Any]:
-    """The fields of `analysis.peer_models.Settings`."""
+    """The fields of `stata_jax.tools.peer_models.Settings`."""
     network: dict[str, Any] = settings.model.to_dict()
     del network["dtype"]
     return network | {"num_classes": settings.data.num_classes, "channels": settings.data.channels}

@@ -81,7 +81,7 @@ def measure(
     """
     given: dict[str, Any] = {"batch_size": batch_size, "overrides": overrides or {}}
     configs = {
-        value: {rate: settings_at(name, vary=vary, value=value, keep_rate=rate, **given) for rate in keep_rates}
+        value: {str(rate): settings_at(name, vary=vary, value=value, keep_rate=rate, **given) for rate in keep_rates}
         for value in values
     }
     import jax
@@ -90,7 +90,7 @@ def measure(
     from stata_jax.tools.profiling import machine
     from stata_jax.train.progress import format_time
 
-    base = configs[values[0]][keep_rates[0]]
+    base = configs[values[0]][str(keep_rates[0])]
     build.processor(base)
     rows: list[dict[str, Any]] = []
     for done, value in enumerate(values, start=1):

@@ -5,7 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from stata_jax.tools import programs
+from stata_jax.tools import bench
 
 
 def measure(configs: Mapping[str, ConfigDict], *, rounds: int) -> dict[str, Any]:
@@ -19,26 +19,18 @@ def measure(configs: Mapping[str, ConfigDict], *, rounds: int) -> dict[str, Any]
       JSON values: the machine, and under `cells` the median `step_s` and its `spread_s` in seconds, and `peak_bytes`,
       the memory of the compiled step on all devices.
     """
-    import jax
-
     from stata_jax import build
-    from stata_jax.tools.profiling import time_alternately
-    from stata_jax.train import parallel
+    from stata_jax.tools import profiling
 
     build.processor(next(iter(configs.values())))
-    calls, memory = {}, {}
-    for name, settings in configs.items():
-        print(f"compiling a training step of {name} ...", flush=True)
-        calls[name], facts = programs.prepare(settings, "train")
-        memory[name] = facts["peak_bytes"]
-    print(f"timing {', '.join(configs)} in turns, {rounds} rounds ...", flush=True)
-    timings = time_alternately(calls, rounds=rounds)
+    rows, _, _ = bench.compare(configs, "train", rounds=rounds, say=print)
+    machine = profiling.machine()
     return {
-        "device": parallel.device_names(),
-        "jax": jax.__version__,
+        "device": machine["device"],
+        "jax": machine["jax"],
         "rounds": rounds,
         "cells": {
-            name: {"step_s": timing.median, "spread_s": timing.spread, "peak_bytes": memory[name]}
-            for name, timing in timings.items()
+            name: {key: row[key] for key in ("step_s", "spread_s", "peak_bytes")}
+            for name, row in zip(configs, rows, strict=True)
         },
     }
