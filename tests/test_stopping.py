@@ -23,6 +23,8 @@ import runpy, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 runpy.run_module("stata_jax.main", run_name="__main__", alter_sys=True)
 """
+SHALLOW = ["model.depth=1", "sparsity.prune_at=0", "checkpoint.every_steps=0", "train.log_every=3"]
+SHALLOW = [f"--config.{each}" for each in SHALLOW]
 HANDLERS = {number: signal.getsignal(number) for number in stopping.SIGNALS}
 
 
@@ -30,13 +32,12 @@ HANDLERS = {number: signal.getsignal(number) for number in stopping.SIGNALS}
 def whole(tmp_path_factory):
     """A run without a stop."""
     workdir = tmp_path_factory.mktemp("whole")
-    assert run(workdir, "--config.checkpoint.every_steps=0", "--config.train.log_every=3") == 0
+    assert run(workdir, *SHALLOW) == 0
     return workdir
 
 
 def start(workdir, log):
-    flags = [*FLAGS, "--config.checkpoint.every_steps=0", "--config.train.log_every=3", f"--workdir={workdir}"]
-    command = [sys.executable, "-c", MAIN, f"--config={CONFIG}", *flags]
+    command = [sys.executable, "-c", MAIN, f"--config={CONFIG}", *FLAGS, *SHALLOW, f"--workdir={workdir}"]
     with log.open("w") as stream:
         return subprocess.Popen(command, stdout=stream, stderr=stream, env=os.environ | {"PYTHONUNBUFFERED": "1"})
 
@@ -51,7 +52,11 @@ def wait_for(words, process, log):
 def test_a_stopped_run_goes_on_bit_for_bit(whole, tmp_path):
     """SIGTERM while it compiles, then in its first step; SIGINT in a later one; then the run to its end."""
     workdir, log = tmp_path / "run", tmp_path / "log"
-    moments = [("compiling the", signal.SIGTERM, 75), ("left ?", signal.SIGTERM, 75), ("left 0:", signal.SIGINT, 130)]
+    moments = [
+        ("compiling the", signal.SIGTERM, 75),
+        ("? left", signal.SIGTERM, 75),
+        ("epoch 1: test", signal.SIGINT, 130),
+    ]
     for words, number, code in moments:
         process = start(workdir, log)
         wait_for(words, process, log)
@@ -64,7 +69,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(whole, tmp_path):
             _, step = reuse.read_variables(workdir)
             where = f"after step {step}, which is saved: the same command goes on from there"
             assert last == f"stopped by {number.name}, {where}"
-    assert run(workdir, "--config.checkpoint.every_steps=0", "--config.train.log_every=3") == 0
+    assert run(workdir, *SHALLOW) == 0
     assert_same_state(final_state(workdir), final_state(whole))
     assert untimed(workdir) == untimed(whole)
 
