@@ -139,24 +139,6 @@ def test_another_config_does_not_continue_a_run(finished, capsys):
     assert "--workdir" in error and "delete" not in error
 
 
-def test_data_and_its_readers_may_move(finished, tmp_path, capsys):
-    workdir = tmp_path / "moved"
-    shutil.copytree(finished, workdir)
-    flags = ["--config.data.data_dir=/elsewhere", "--config.data.manual_dir=/there", "--config.data.workers=2"]
-    assert run(workdir, *flags) == 0
-    assert "this run is finished" in capsys.readouterr().out
-
-
-def test_an_unreadable_checkpoint_is_passed_over(finished, tmp_path, capsys):
-    workdir = tmp_path / "damaged"
-    shutil.copytree(finished, workdir)
-    steps = sorted(int(folder.name) for folder in (workdir / "checkpoints").iterdir() if folder.name.isdigit())
-    (workdir / "checkpoints" / str(steps[-1] + 1)).mkdir()  # a stray folder, newer than all others
-    assert run(workdir) == 0
-    assert "this run is finished" in capsys.readouterr().out
-    assert_same_state(final_state(workdir), final_state(finished))
-
-
 def test_damaged_files_are_named(finished, tmp_path, capsys):
     for name, content in (("config.json", "{"), ("metrics.jsonl", 'broken\n{"step": 1}\n')):
         workdir = tmp_path / name
@@ -168,7 +150,8 @@ def test_damaged_files_are_named(finished, tmp_path, capsys):
         assert name in error
 
 
-def test_a_run_from_before_a_key_existed_goes_on(finished, tmp_path, capsys):
+def test_an_older_run_whose_data_moved_goes_on_past_an_unreadable_checkpoint(finished, tmp_path, capsys):
+    """It is from before some keys existed, and there is a stray folder, newer than all checkpoints."""
     workdir = tmp_path / "old"
     shutil.copytree(finished, workdir)
     settings = json.loads((workdir / "config.json").read_text())
@@ -177,8 +160,12 @@ def test_a_run_from_before_a_key_existed_goes_on(finished, tmp_path, capsys):
     (workdir / "config.json").write_text(json.dumps(settings))
     assert run(workdir, "--config.train.ema_decay=0.5") == 2
     assert "train.ema_decay=0.0, not 0.5" in capsys.readouterr().err
-    assert run(workdir) == 0
+    steps = sorted(int(folder.name) for folder in (workdir / "checkpoints").iterdir() if folder.name.isdigit())
+    (workdir / "checkpoints" / str(steps[-1] + 1)).mkdir()
+    flags = ["--config.data.data_dir=/elsewhere", "--config.data.manual_dir=/there", "--config.data.workers=2"]
+    assert run(workdir, *flags) == 0
     assert "this run is finished" in capsys.readouterr().out
+    assert_same_state(final_state(workdir), final_state(finished))
 
 
 def test_a_run_with_every_option_of_the_recipes_resumes(tmp_path, monkeypatch, capsys):
