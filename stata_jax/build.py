@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from stata_jax import speed
 from stata_jax.build_data import (
     augment,
     augment_options,
@@ -22,8 +23,6 @@ from stata_jax.build_data import (
 )
 from stata_jax.config.values import named
 from stata_jax.errors import ConfigError
-from stata_jax.kernels import compilation
-from stata_jax.kernels.cores import check_split
 from stata_jax.models.transformer import SpikingTransformer
 from stata_jax.pruning.coverage import coverage_sums
 from stata_jax.pruning.maps import Aligned
@@ -55,9 +54,9 @@ def placement(config: ConfigDict) -> tuple[tuple[int, ...], tuple[int, ...], tup
 
 
 def processor(config: ConfigDict) -> None:
-    """Has this process use as many devices and threads of the processor as `train` says, and keep memory and programs.
+    """Sets up a command's process: as many devices and threads of the processor as `train` says, tuned for speed.
 
-    Call it before the first array.
+    For commands alone, before the first array: a library call leaves the process as it is.
 
     Args:
       config: A checked config.
@@ -65,8 +64,9 @@ def processor(config: ConfigDict) -> None:
     Raises:
       ConfigError: If JAX has been used already in this process, with another number of devices.
     """
-    compilation.prepare(cpu_devices=config.train.cpu_devices, cpu_threads=config.train.cpu_threads)
-    check_split(config.train.cpu_devices, threads=config.train.cpu_threads)
+    speed.split_processor(config.train.cpu_devices, threads=config.train.cpu_threads)
+    speed.tune()
+    speed.check_split(config.train.cpu_devices, threads=config.train.cpu_threads)
 
 
 def check_devices(config: ConfigDict, *, parts: Sequence[str]) -> None:
@@ -108,8 +108,7 @@ def model(config: ConfigDict, *, axis_name: str | None = None) -> SpikingTransfo
     return FAMILIES[family](
         num_classes=config.data.num_classes,
         axis_name=axis_name,
-        lean=config.train.lean,
-        recompute=config.train.recompute,
+        ops=speed.operations(config.train.kernels, in_bytes=config.train.lean, remat=config.train.recompute),
         **settings,
     )
 

@@ -9,11 +9,10 @@ from typing import Any, NoReturn
 
 from ml_collections import ConfigDict
 
-from stata_jax import config
+from stata_jax import config, speed
 from stata_jax.config.table import as_help
 from stata_jax.data.protocol import DataError
 from stata_jax.errors import ConfigError
-from stata_jax.kernels.memory import keep_memory
 from stata_jax.stopping import EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_STOPPED, DivergedError, Stopped
 
 EXIT_ERROR = 2  # a mistake of the user's
@@ -176,7 +175,7 @@ def run(program: Callable[[Sequence[str]], int | None], argv: Sequence[str] | No
       The exit code: the program's, 2 after such an error, 3 if a training has diverged, 75 after SIGTERM, where the
       same command goes on, 130 after Ctrl-C. Other exceptions are bugs and pass through.
     """
-    keep_memory()  # works best before JAX is imported
+    speed.keep_memory()  # works best before JAX is imported
     try:
         return program(sys.argv[1:] if argv is None else argv) or 0
     except (ConfigError, DataError) as error:

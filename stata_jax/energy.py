@@ -46,15 +46,15 @@ def measure(
     import jax  # only now that the flags are right: it takes seconds
     import jax.numpy as jnp
 
-    from stata_jax import build
+    from stata_jax import build, speed
     from stata_jax.evaluate import check_fit
-    from stata_jax.kernels import compilation
     from stata_jax.streams import Stream, stream_key
     from stata_jax.tools.energy import layer_operations, model_sizes
     from stata_jax.tools.rates import mean_rates
     from stata_jax.train.state import time_major
 
-    compilation.prepare(cpu_threads=settings.train.cpu_threads)  # it works on one device, whatever the config says
+    speed.split_processor(1, threads=settings.train.cpu_threads)  # it works on one device, whatever the config says
+    speed.tune()
     source, model = build.source(settings), build.model(settings)
     as_input = jax.jit(build.model_input(settings))
     images = jax.eval_shape(time_major, jax.ShapeDtypeStruct((1, *build.image_shape(settings)), jnp.float32))

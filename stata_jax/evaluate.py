@@ -44,9 +44,9 @@ def evaluate(
     import jax.numpy as jnp
 
     from stata_jax import build
-    from stata_jax.kernels.compilation import compile_when_called
     from stata_jax.streams import Stream, stream_key
     from stata_jax.train import parallel
+    from stata_jax.train.compilation import compile_when_called
     from stata_jax.train.evaluation import evaluate as count_hits
     from stata_jax.train.state import time_major
 

@@ -19,8 +19,10 @@ def _train(argv: Sequence[str]) -> None:
     workdir = config.prepare_workdir(default if flags.workdir is None else flags.workdir)
 
     with stopping.on_signals():
-        from stata_jax.train import train  # imports JAX, which takes seconds: only now that the flags are right
+        from stata_jax import build  # imports JAX, which takes seconds: only now that the flags are right
+        from stata_jax.train import train
 
+        build.processor(settings)
         train(settings, workdir)
 
 

@@ -38,7 +38,7 @@ def measure(settings: ConfigDict, images: Any) -> list[Any]:
     from stata_jax import build
     from stata_jax.tools.purity import matmuls_of
 
-    model = build.model(settings)
+    model = build.model(config.apply_overrides(settings, {"train.kernels": "plain"}))  # each matmul where it stands
     variables = jax.jit(model.init)(jax.random.key(settings.seed), images)
 
     def logits(variables: Any, images: jax.Array) -> jax.Array:

@@ -64,14 +64,6 @@ def event_files():
     return EventFiles
 
 
-@pytest.fixture
-def accelerator(monkeypatch):
-    """Has the CPU compute the form that is for accelerators."""
-    from stata_jax.kernels import hardware
-
-    monkeypatch.setattr(hardware, "platform", lambda: "gpu")
-
-
 @pytest.hookimpl(optionalhook=True)  # there is no such hook where pytest-xdist is not installed
 def pytest_xdist_make_scheduler(config, log):
     """Gives each worker whole modules, whose fixtures are costly, and the parity tests file by file."""

@@ -1,4 +1,4 @@
-"""The max-pool of spikes on accelerators: all timesteps at once, as the bits of words."""
+"""The max-pool of spikes on accelerators: bit-packed, all timesteps at once."""
 
 import functools
 from typing import Any
@@ -7,22 +7,17 @@ import jax
 import jax.numpy as jnp
 
 from stata_jax.kernels import bits
-from stata_jax.kernels.pool import check_sides, shifted
+from stata_jax.ops.conv import check_sides
 
-# Most timesteps: four bits of each fit into a word of 32.
+# Most timesteps: four bits of each fit into 32.
 MOST = 8
 
 
-def suits(timesteps: int) -> bool:
-    """Whether spikes of so many timesteps are pooled in words here."""
-    return timesteps <= MOST and bits.suits(timesteps)
-
-
 @jax.custom_vjp
-def pool_in_words(x: jax.Array) -> jax.Array:
+def pool(x: jax.Array) -> jax.Array:
     """`max_pool` of spikes, with its gradient: to the first spike of a window, and to its first pixel without one.
 
-    One operation on a word does for all timesteps what would else be one for each.
+    One operation on packed bits does for all timesteps what would else be one for each.
 
     Args:
       x: Spikes, 0 or 1, shape (T, B, H, W, C), with at most `MOST` timesteps, and even H and W.
@@ -36,8 +31,8 @@ def pool_in_words(x: jax.Array) -> jax.Array:
     return _read(_windows(x)[0], x)
 
 
-def _read(words: jax.Array, x: jax.Array) -> jax.Array:
-    return bits.read_words(words, x.shape[0], x.dtype)[0]
+def _read(packed: jax.Array, x: jax.Array) -> jax.Array:
+    return bits.unpack(packed, x.shape[0], x.dtype)
 
 
 def _forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -46,7 +41,7 @@ def _forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _windows(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Of each window the spikes as a word, and the places of the first ones, as four words in one.
+    """Of each window the spikes bit-packed, and the places of the first ones, as four bit sets in one.
 
     Their bits say at which timesteps the place is in the middle row, in the last row, in the middle column and in the
     last column. Both have the shape (B, H/2, W/2, C).
@@ -55,9 +50,9 @@ def _windows(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     check_sides(x)
     if timesteps > MOST:
         raise ValueError(f"spikes of {timesteps} timesteps do not fit: at most {MOST}")
-    words = bits.write_words(x)
-    padded = jnp.pad(words, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    seen = jnp.zeros_like(words[:, ::2, ::2])
+    packed = bits.pack(x)
+    padded = jnp.pad(packed, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    seen = jnp.zeros_like(packed[:, ::2, ::2])
     rows, columns = [seen] * 3, [seen] * 3
     for i in range(3):
         for j in range(3):
@@ -108,4 +103,11 @@ def _is_in(row: int, place: jax.Array, timesteps: int) -> jax.Array:
     return (~(middle | last), middle, last)[row]
 
 
-pool_in_words.defvjp(_forward, _backward)
+def shifted(windows: jax.Array, down: int, right: int) -> jax.Array:
+    """For each window o of (..., H, W, C) the value of window o + down, o + right; zero beyond."""
+    *others, height, width, _ = windows.shape
+    padded = jnp.pad(windows, (*[(0, 0)] * len(others), (0, down), (0, right), (0, 0)))
+    return padded[..., down : down + height, right : right + width, :]
+
+
+pool.defvjp(_forward, _backward)

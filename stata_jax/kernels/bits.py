@@ -1,4 +1,4 @@
-"""All timesteps in one pass over the neurons, in forms that the compiler of an accelerator makes one kernel of.
+"""Spikes of all timesteps, bit-packed, in forms that the compiler of an accelerator makes one kernel of.
 
 An array that is stacked over time XLA computes one timestep after another, and writes membranes to memory in between.
 One value a neuron, or an array a timestep, it computes in one kernel. So spikes leave the neurons as the bits of one
@@ -12,51 +12,45 @@ import jax
 import jax.numpy as jnp
 from jax.experimental.layout import Layout, with_layout_constraint
 
-from stata_jax.kernels import hardware
+from stata_jax.kernels.neuron import CPU
 
-# Timesteps that the compiler sees at once, and that have a bit each in a word.
+# Timesteps that the compiler sees at once, and that have a bit each.
 MOST = 16
 
 
-def suits(timesteps: int) -> bool:
-    """Whether so many timesteps go in one pass here: few, on hardware that takes whole arrays."""
-    return timesteps <= MOST and hardware.platform() != "cpu"
-
-
-def word_type(timesteps: int) -> Any:
+def packed_type(timesteps: int) -> Any:
     """The smallest type with a bit for each timestep."""
     return jnp.uint8 if timesteps <= 8 else jnp.uint16
 
 
-def read_words(words: jax.Array, timesteps: int, dtype: Any) -> tuple[jax.Array, jax.Array]:
-    """The spikes that words stand for, bit `t` for the spike at `t`, and their number.
+def unpack(packed: jax.Array, timesteps: int, dtype: Any) -> jax.Array:
+    """Spikes from their bits, bit `t` for the spike at `t`.
 
     Args:
-      words: Any shape (...), unsigned.
+      packed: Any shape (...), unsigned.
       timesteps: T.
       dtype: Type of the spikes.
 
     Returns:
-      0 or 1, shape (T, ...), and their sum, float32.
+      0 or 1, shape (T, ...).
     """
-    words = jax.lax.optimization_barrier(row_major(words))  # else each reader computes the neurons again
-    bits = jnp.arange(timesteps, dtype=words.dtype).reshape(timesteps, *[1] * words.ndim)
-    spikes = row_major((words >> bits) & words.dtype.type(1))
-    return spikes.astype(dtype), jnp.sum(jax.lax.population_count(words).astype(jnp.float32))
+    packed = jax.lax.optimization_barrier(row_major(packed))  # else each reader computes the neurons again
+    bits = jnp.arange(timesteps, dtype=packed.dtype).reshape(timesteps, *[1] * packed.ndim)
+    return row_major((packed >> bits) & packed.dtype.type(1)).astype(dtype)
 
 
-def write_words(spikes: jax.Array) -> jax.Array:
-    """The words (...) of spikes (T, ...), which `read_words` turns into them again."""
-    word = word_type(spikes.shape[0])
-    words = functools.reduce(jnp.bitwise_or, (at_t.astype(word) << word(t) for t, at_t in enumerate(spikes)))
-    return jax.lax.optimization_barrier(row_major(words))
+def pack(spikes: jax.Array) -> jax.Array:
+    """The bits (...) of spikes (T, ...), which `unpack` turns into them again."""
+    dtype = packed_type(spikes.shape[0])
+    packed = functools.reduce(jnp.bitwise_or, (at_t.astype(dtype) << dtype(t) for t, at_t in enumerate(spikes)))
+    return jax.lax.optimization_barrier(row_major(packed))
 
 
-def apart(x: jax.Array) -> jax.Array:
-    """The same array (T, ...), which no reader computes again; where it suits, each timestep in memory of its own."""
-    if hardware.platform() == "cpu":  # whose compiler heeds no barrier
+def apart(x: jax.Array, *, target: str) -> jax.Array:
+    """The same array (T, ...), which no reader computes again; few timesteps each in memory of their own."""
+    if target == CPU:  # whose compiler heeds no barrier
         return x
-    if not suits(x.shape[0]):
+    if x.shape[0] > MOST:
         return jax.lax.optimization_barrier(x)
     return jnp.stack(jax.lax.optimization_barrier(tuple(x)))
 
@@ -64,7 +58,7 @@ def apart(x: jax.Array) -> jax.Array:
 def row_major(x: jax.Array) -> jax.Array:
     """The same array, whose axes lie in memory in their order.
 
-    A product over other axes would like its operands in another order, and compilers then choose that for all that has
+    A matmul over other axes would like its operands in another order, and compilers then choose that for all that has
     led to them: neurons and statistics would go through memory across the channels.
     """
     return with_layout_constraint(x, Layout(tuple(range(x.ndim))))

@@ -1,25 +1,30 @@
-"""Batch normalisation and the neurons that it feeds, as one function with its gradient.
+"""Matmul, normalisation and neurons as one function, whose backward pass keeps no current between them.
 
-The current between the two is the largest thing that training would keep; it is computed again from the product. The
-product may be computed again as well, from what entered it.
+The current between the normalisation and the neurons is the largest thing that training would keep; it is recomputed
+from the result of the matmul. A cheap matmul is rematerialised as well, from what entered it.
 """
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from stata_jax.kernels.bits import apart
-from stata_jax.kernels.lif import Neuron, current_gradient, fire_and_count
-from stata_jax.kernels.norm import Kept, gradient_sums, input_gradient, shift_and_scale, statistics
-from stata_jax.kernels.residuals import restore
-from stata_jax.kernels.tiles import map_and_sum_pieces
-from stata_jax.ops.varying import alike
+from stata_jax.kernels.bits import apart, split
+from stata_jax.kernels.byte_residuals import restore
+from stata_jax.kernels.lif import current_gradient, fire
+from stata_jax.kernels.neuron import GPU, Neuron
+from stata_jax.kernels.norm import Residuals, batch_statistics, gradient_sums, input_gradient
+from stata_jax.kernels.tiles import map_and_sum_tiles
+from stata_jax.ops.norm import shift_and_scale
+from stata_jax.ops.operations import Fired, Layer, repeat
+from stata_jax.varying import alike
 
-Fired = tuple[jax.Array, jax.Array, jax.Array, jax.Array]  # spikes, their number, mean and variance
-Sums = tuple[jax.Array, jax.Array]
+Matmul = Callable[[jax.Array, jax.Array], jax.Array]
+# Matmuls whose values are sums of at most so many terms are rematerialised where that is asked for; and always.
+CHEAP, NEXT_TO_NOTHING = 1024, 32
 
 
 class Constants(NamedTuple):
@@ -42,13 +47,66 @@ class Constants(NamedTuple):
         return repeat(shift_and_scale(x, mean, factor, bias), self.repeats)
 
 
-def repeat(x: jax.Array, timesteps: int) -> jax.Array:
-    """Repeats (1, ...) over T timesteps; 1 for T returns `x` as it is, however many it has."""
-    return x if timesteps == 1 else jnp.broadcast_to(x, (timesteps, *x.shape[1:]))
+def matmul_norm_lif(
+    matmul: Callable[..., jax.Array],
+    x: jax.Array,
+    layers: Sequence[Layer],
+    *,
+    repeats: int = 1,
+    epsilon: float = 1e-5,
+    axis_name: str | None = None,
+    counts: bool = False,
+    tau: float = 2.0,
+    threshold: float = 1.0,
+    reset: float = 0.0,
+    alpha: float = 4.0,
+    target: str,
+    in_bytes: bool,
+    remat: bool,
+) -> list[Fired]:
+    """`stata_jax.ops.operations.matmul_norm_lif`, see there.
+
+    Args:
+      matmul: As there.
+      x: As there.
+      layers: As there; an accelerator takes them as one matmul of all, for few large ones are faster there.
+      repeats: As there.
+      epsilon: As there.
+      axis_name: As there.
+      counts: As there.
+      tau: As in `lif`, like the three that follow.
+      threshold: Likewise.
+      reset: Likewise.
+      alpha: Likewise.
+      target: As in `Neuron`.
+      in_bytes: Whether residuals that hold counts are kept as bytes.
+      remat: Whether the backward pass rematerialises cheap matmuls whose result is no narrower than `x`.
+
+    Returns:
+      As there.
+    """
+    neuron = Neuron(float(tau), float(threshold), float(reset), float(alpha), target, in_bytes)
+    constants = Constants(neuron, epsilon, axis_name, repeats)
+    as_bytes = counts and in_bytes
+    matmul = jax.named_scope("matmul")(matmul)  # to be told from the normalisation in a profile
+
+    def one(kernel: jax.Array, scale: jax.Array, bias: jax.Array, *, features: int) -> Fired:
+        most = CHEAP if as_bytes and remat else NEXT_TO_NOTHING
+        if x.shape[-1] <= features and math.prod(kernel.shape[:-1]) <= most:
+            return remat_norm_lif(matmul, as_bytes, x, kernel, scale, bias, constants)
+        return norm_lif(matmul(x, kernel, counts=counts), scale, bias, constants)
+
+    features = layers[0][0].shape[-1]
+    if target != GPU or len(layers) == 1:
+        return [one(*layer, features=features) for layer in layers]
+    joined = (jnp.concatenate(arrays, axis=-1) for arrays in zip(*layers, strict=True))
+    spikes, *statistics = one(*joined, features=features)
+    of_each = (jnp.split(array, len(layers)) for array in statistics)
+    return list(zip(split(spikes, len(layers)), *of_each, strict=True))
 
 
-def normalize_and_fire(x: jax.Array, scale: jax.Array, bias: jax.Array, constants: Constants) -> Fired:
-    """`lif(normalize(x))`, their number and the statistics, keeping `x` alone for the backward pass.
+def norm_lif(x: jax.Array, scale: jax.Array, bias: jax.Array, constants: Constants) -> Fired:
+    """`lif(normalize(x))` and the statistics, keeping `x` alone for the backward pass.
 
     Args:
       x: Shape (T, ..., C), any floating type; (1, ..., C) where one timestep stands for several.
@@ -57,108 +115,91 @@ def normalize_and_fire(x: jax.Array, scale: jax.Array, bias: jax.Array, constant
       constants: The constants.
 
     Returns:
-      Spikes of shape (T, ..., C) in the type of `x`, their number, and mean and variance, through which no gradient
-      passes.
-
-    Source: see `normalize` and `lif`.
+      Spikes of shape (T, ..., C) in the type of `x`, and mean and variance, through which no gradient passes.
     """
-    return _normalize_and_fire(*alike(x, scale, bias), constants)
+    return _norm_lif(*alike(x, scale, bias), constants)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _normalize_and_fire(x: jax.Array, scale: jax.Array, bias: jax.Array, constants: Constants) -> Fired:
-    mean, var = statistics(x, axis_name=constants.axis_name)
+def _norm_lif(x: jax.Array, scale: jax.Array, bias: jax.Array, constants: Constants) -> Fired:
+    neuron = constants.neuron
+    mean, var = batch_statistics(x, axis_name=constants.axis_name, target=neuron.target)
     factor = jax.lax.rsqrt(var + constants.epsilon) * scale
 
-    def scan(x: jax.Array, *, unroll: int) -> tuple[jax.Array, jax.Array]:
-        return fire_and_count(constants.neuron, constants.current(x, mean, factor, bias), unroll=unroll)
+    def scan(x: jax.Array, *, unroll: int) -> tuple[jax.Array, tuple[()]]:
+        return fire(neuron, constants.current(x, mean, factor, bias), unroll=unroll), ()
 
-    spikes, count = map_and_sum_pieces(scan, x)
-    return spikes.astype(x.dtype), count, mean, var
+    spikes, _ = map_and_sum_tiles(scan, x, target=neuron.target)
+    return spikes.astype(x.dtype), mean, var
 
 
 def _forward(
     x: jax.Array, scale: jax.Array, bias: jax.Array, constants: Constants
-) -> tuple[Fired, tuple[Kept, jax.Array]]:
-    spikes, count, mean, var = _normalize_and_fire(x, scale, bias, constants)
-    return (spikes, count, mean, var), ((x, mean, jax.lax.rsqrt(var + constants.epsilon), scale), bias)
+) -> tuple[Fired, tuple[Residuals, jax.Array]]:
+    spikes, mean, var = _norm_lif(x, scale, bias, constants)
+    return (spikes, mean, var), ((x, mean, jax.lax.rsqrt(var + constants.epsilon), scale), bias)
 
 
 def _backward(
-    constants: Constants, kept: tuple[Kept, jax.Array], gradients: Fired
+    constants: Constants, residuals: tuple[Residuals, jax.Array], gradients: Fired
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    (x, mean, inverse, scale), bias = kept
-    factor = inverse * scale
+    (x, mean, inverse, scale), bias = residuals
+    factor, neuron = inverse * scale, constants.neuron
 
-    def through_neurons(x: jax.Array, spike_gradient: jax.Array, *, unroll: int) -> tuple[jax.Array, Sums]:
+    def through_neurons(x: jax.Array, spike_gradient: jax.Array, *, unroll: int) -> Any:
         current = constants.current(x, mean, factor, bias)
         # Each timestep is written down once, for the sums and then for the gradient of `x`.
-        dy = apart(current_gradient(constants.neuron, current, spike_gradient, gradients[1], unroll=unroll))
+        dy = apart(current_gradient(neuron, current, spike_gradient, unroll=unroll), target=neuron.target)
         if constants.repeats > 1:
             dy = jnp.sum(dy, axis=0, keepdims=True)
         return dy, gradient_sums(mean, inverse, x, dy)
 
-    dy, (scale_gradient, bias_gradient) = map_and_sum_pieces(through_neurons, x, gradients[0])
-    dx = input_gradient(kept[0], dy, scale_gradient, bias_gradient, constants.axis_name)
+    dy, (scale_gradient, bias_gradient) = map_and_sum_tiles(through_neurons, x, gradients[0], target=neuron.target)
+    dx = input_gradient(
+        residuals[0], dy, scale_gradient, bias_gradient, axis_name=constants.axis_name, target=neuron.target
+    )
     return dx, scale_gradient, bias_gradient
 
 
-_normalize_and_fire.defvjp(_forward, _backward)
+_norm_lif.defvjp(_forward, _backward)
 
 
-def product_and_fire(
-    product: Callable[[jax.Array, Any], jax.Array],
-    in_bytes: bool,
+def remat_norm_lif(
+    matmul: Matmul,
+    as_bytes: bool,
     x: jax.Array,
-    weights: Any,
+    kernel: jax.Array,
     scale: jax.Array,
     bias: jax.Array,
     constants: Constants,
 ) -> Fired:
-    """`normalize_and_fire(product(x, weights), ...)`, keeping `x` alone for the backward pass.
-
-    Args:
-      product: Takes `x` and `weights`, and returns an array (T, ..., C) in the type of `x`.
-      in_bytes: Whether to keep `x` in bytes, where it has whole numbers from 0 to 255, such as spikes.
-      x: Shape (T, ...), any floating type.
-      weights: Arrays.
-      scale: As the others, see `normalize_and_fire`.
-      bias: Likewise.
-      constants: Likewise.
-
-    Returns:
-      What `normalize_and_fire` returns.
-    """
-    return _product_and_fire(product, in_bytes, *alike(x, weights, scale, bias), constants)
+    """`norm_lif(matmul(x, kernel), ...)`, keeping `x` alone for the backward pass, as bytes if told so."""
+    return _remat_norm_lif(matmul, as_bytes, *alike(x, kernel, scale, bias), constants)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 6))
-def _product_and_fire(
-    product: Callable[[jax.Array, Any], jax.Array],
+def _remat_norm_lif(
+    matmul: Matmul,
     _: bool,
     x: jax.Array,
-    weights: Any,
+    kernel: jax.Array,
     scale: jax.Array,
     bias: jax.Array,
     constants: Constants,
 ) -> Fired:
-    return _normalize_and_fire(product(x, weights), scale, bias, constants)
+    return _norm_lif(matmul(x, kernel), scale, bias, constants)
 
 
-def _forward_with_product(
-    product: Callable[[jax.Array, Any], jax.Array], in_bytes: bool, x: jax.Array, weights: Any, *rest: Any
-) -> tuple[Fired, Any]:
-    results, ((_, *statistics), bias) = _forward(product(x, weights), *rest)
-    return results, (x.astype(jnp.uint8) if in_bytes else x, weights, statistics, bias)
+def _remat_forward(matmul: Matmul, as_bytes: bool, x: jax.Array, kernel: jax.Array, *rest: Any) -> tuple[Fired, Any]:
+    results, ((_, *statistics), bias) = _forward(matmul(x, kernel), *rest)
+    return results, (x.astype(jnp.uint8) if as_bytes else x, kernel, statistics, bias)
 
 
-def _backward_with_product(
-    product: Callable[[jax.Array, Any], jax.Array], _: bool, constants: Constants, kept: Any, gradients: Fired
-) -> Any:
-    x, weights, statistics, bias = kept
-    y, pull = jax.vjp(product, restore(x, gradients[0].dtype, after=gradients[0]), weights)
+def _remat_backward(matmul: Matmul, _: bool, constants: Constants, residuals: Any, gradients: Fired) -> Any:
+    x, kernel, statistics, bias = residuals
+    y, pull = jax.vjp(matmul, restore(x, gradients[0].dtype, after=gradients[0]), kernel)
     dy, *of_norm = _backward(constants, ((y, *statistics), bias), gradients)
     return *pull(dy), *of_norm
 
 
-_product_and_fire.defvjp(_forward_with_product, _backward_with_product)
+_remat_norm_lif.defvjp(_remat_forward, _remat_backward)

@@ -1,30 +1,24 @@
-"""Batch normalisation by the batch's own statistics, as one function with its gradient."""
+"""Batch normalisation with a backward pass of two sums over the batch, where the derived rule takes five."""
 
 import functools
 
 import jax
 import jax.numpy as jnp
 
-from stata_jax.kernels.hardware import by_hardware
-from stata_jax.kernels.tiles import by_pieces, sum_over_pieces
-from stata_jax.ops.varying import alike
+from stata_jax.kernels.neuron import CPU
+from stata_jax.kernels.tiles import by_tiles, sum_over_tiles
+from stata_jax.ops.norm import apply_statistics, over_devices
+from stata_jax.ops.norm import batch_statistics as in_two_passes
+from stata_jax.varying import alike
+
+Residuals = tuple[jax.Array, jax.Array, jax.Array, jax.Array]  # x, mean, 1 / sqrt(var + epsilon) and scale
 
 
-def statistics(x: jax.Array, *, axis_name: str | None = None) -> tuple[jax.Array, jax.Array]:
-    """Mean and biased variance over all axes but the last, in float32, and over all devices of a named axis.
-
-    The mean of squares less the square of the mean loses all digits when the mean is large. So there are two passes; or
-    one, on hardware on which passes are what takes the time, over distances from the mean of some of the values.
-    """
-    two, one = (functools.partial(passes, axis_name) for passes in (_in_two_passes, _in_one_pass))
-    mean, var = by_hardware(x.astype(jnp.float32), cpu=two, default=one)
-    return mean, var
-
-
-def _in_two_passes(axis_name: str | None, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    axes = tuple(range(x.ndim - 1))
-    mean = _over_devices(jnp.mean(x, axis=axes), axis_name)
-    return mean, _over_devices(jnp.mean(jnp.square(x - mean), axis=axes), axis_name)
+def batch_statistics(x: jax.Array, *, axis_name: str | None = None, target: str) -> tuple[jax.Array, jax.Array]:
+    """`stata_jax.ops.norm.batch_statistics`; in one pass on accelerators, where passes are what takes the time."""
+    if target == CPU:
+        return in_two_passes(x, axis_name=axis_name)
+    return _in_one_pass(axis_name, x.astype(jnp.float32))
 
 
 def _in_one_pass(axis_name: str | None, x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -38,8 +32,8 @@ def _in_one_pass(axis_name: str | None, x: jax.Array) -> tuple[jax.Array, jax.Ar
     distance = x - near
     offset, square = jnp.mean(distance, axis=axes), jnp.mean(jnp.square(distance), axis=axes)
     here, var = near + offset, jnp.maximum(square - jnp.square(offset), 0)
-    mean = _over_devices(here, axis_name)
-    return mean, _over_devices(var + jnp.square(here - mean), axis_name)
+    mean = over_devices(here, axis_name)
+    return mean, over_devices(var + jnp.square(here - mean), axis_name)
 
 
 def _mean_of_first(x: jax.Array) -> jax.Array:
@@ -48,74 +42,53 @@ def _mean_of_first(x: jax.Array) -> jax.Array:
     return jnp.mean(first, axis=tuple(range(first.ndim - 1)))
 
 
-def _over_devices(x: jax.Array, axis_name: str | None) -> jax.Array:
-    return x if axis_name is None else jax.lax.pmean(x, axis_name)
-
-
 def normalize(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None
+    x: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    *,
+    epsilon: float = 1e-5,
+    axis_name: str | None = None,
+    target: str,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Normalises by the batch: `y = (x - mean) / sqrt(var + epsilon) * scale + bias`.
+    """`stata_jax.ops.norm.normalize`, see there; the backward pass keeps `x` and the statistics.
 
-    The backward pass keeps `x` and the statistics. Its sums are those of the closed form,
+    Its sums are those of the closed form,
 
-        dx = scale / sqrt(var + epsilon) (dy - mean(dy) - n mean(dy n)),   n = (x - mean) / sqrt(var + epsilon),
-
-    two over the batch where the derived rule takes five.
-
-    Args:
-      x: Shape (..., C), any floating type.
-      scale: Shape (C,), float32.
-      bias: Shape (C,), float32.
-      epsilon: Added to the variance.
-      axis_name: Name of the device axis over which statistics are taken, or None.
-
-    Returns:
-      `y` in the type of `x`, and mean and variance, through which no gradient passes.
-
-    Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015.
+        dx = scale / sqrt(var + epsilon) (dy - mean(dy) - n mean(dy n)),   n = (x - mean) / sqrt(var + epsilon).
     """
-    return _normalize(*alike(x, scale, bias), epsilon, axis_name)
+    return _normalize(*alike(x, scale, bias), epsilon, axis_name, target)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
 def _normalize(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None, target: str
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    mean, var = statistics(x, axis_name=axis_name)
+    mean, var = batch_statistics(x, axis_name=axis_name, target=target)
     return apply_statistics(x, mean, var, scale, bias, epsilon=epsilon), mean, var
 
 
-def apply_statistics(
-    x: jax.Array, mean: jax.Array, var: jax.Array, scale: jax.Array, bias: jax.Array, *, epsilon: float
-) -> jax.Array:
-    """`(x - mean) / sqrt(var + epsilon) * scale + bias`, computed in float32, in the type of `x`."""
-    return shift_and_scale(x, mean, jax.lax.rsqrt(var + epsilon) * scale, bias)
-
-
-def shift_and_scale(x: jax.Array, mean: jax.Array, factor: jax.Array, bias: jax.Array) -> jax.Array:
-    """`(x - mean) * factor + bias`, computed in float32, in the type of `x`."""
-    y = (x.astype(jnp.float32) - mean) * factor + bias
-    return y.astype(x.dtype)
-
-
-Kept = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
-
-
 def _forward(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None
-) -> tuple[tuple[jax.Array, jax.Array, jax.Array], Kept]:
-    y, mean, var = _normalize(x, scale, bias, epsilon, axis_name)
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None, target: str
+) -> tuple[tuple[jax.Array, jax.Array, jax.Array], Residuals]:
+    y, mean, var = _normalize(x, scale, bias, epsilon, axis_name, target)
     return (y, mean, var), (x, mean, jax.lax.rsqrt(var + epsilon), scale)
 
 
 def _backward(
-    epsilon: float, axis_name: str | None, kept: Kept, gradients: tuple[jax.Array, jax.Array, jax.Array]
+    epsilon: float,
+    axis_name: str | None,
+    target: str,
+    residuals: Residuals,
+    gradients: tuple[jax.Array, jax.Array, jax.Array],
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    x, mean, inverse, _ = kept
+    x, mean, inverse, _ = residuals
     dy = gradients[0]
-    scale_gradient, bias_gradient = sum_over_pieces(functools.partial(gradient_sums, mean, inverse), x, dy)
-    return input_gradient(kept, dy, scale_gradient, bias_gradient, axis_name), scale_gradient, bias_gradient
+    scale_gradient, bias_gradient = sum_over_tiles(
+        functools.partial(gradient_sums, mean, inverse), x, dy, target=target
+    )
+    dx = input_gradient(residuals, dy, scale_gradient, bias_gradient, axis_name=axis_name, target=target)
+    return dx, scale_gradient, bias_gradient
 
 
 def gradient_sums(mean: jax.Array, inverse: jax.Array, x: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -130,20 +103,26 @@ def _normal(x: jax.Array, mean: jax.Array, inverse: jax.Array) -> jax.Array:
 
 
 def input_gradient(
-    kept: Kept, dy: jax.Array, scale_gradient: jax.Array, bias_gradient: jax.Array, axis_name: str | None
+    residuals: Residuals,
+    dy: jax.Array,
+    scale_gradient: jax.Array,
+    bias_gradient: jax.Array,
+    *,
+    axis_name: str | None,
+    target: str,
 ) -> jax.Array:
     """`dx` of `normalize` from the two sums over this device's batch."""
-    x, mean, inverse, scale = kept
+    x, mean, inverse, scale = residuals
     count = x.size // x.shape[-1]
-    mean_dy = _over_devices(bias_gradient / count, axis_name)
-    mean_dyn = _over_devices(scale_gradient / count, axis_name)
+    mean_dy = over_devices(bias_gradient / count, axis_name)
+    mean_dyn = over_devices(scale_gradient / count, axis_name)
     factor = scale * inverse
 
     def derivative(x: jax.Array, dy: jax.Array) -> jax.Array:
         dx = factor * (dy.astype(jnp.float32) - mean_dy - _normal(x, mean, inverse) * mean_dyn)
         return dx.astype(x.dtype)
 
-    dx: jax.Array = by_pieces(derivative, x, dy)
+    dx: jax.Array = by_tiles(derivative, x, dy, target=target)
     return dx
 
 

@@ -1,7 +1,4 @@
-"""Max-pooling with a cheap gradient that gives ties to the first maximum.
-
-`max_pool` halves images in the stems; `max_filter` keeps their size.
-"""
+"""Max-pooling with a cheap gradient that gives ties to the first maximum."""
 
 import functools
 from collections.abc import Callable
@@ -10,88 +7,88 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from stata_jax.kernels.hardware import by_hardware
+from stata_jax.kernels import bit_pool
+from stata_jax.kernels.bit_pool import shifted
+from stata_jax.kernels.neuron import CPU, GPU
+from stata_jax.ops.conv import check_sides
 
 _NOWHERE = 9  # beyond the nine places of a window
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def max_pool(x: jax.Array, lean: bool = False) -> jax.Array:
-    """Maximum over 3x3 windows, stride 2, padding 1.
+def max_pool(x: jax.Array, *, spikes: bool = False, in_bytes: bool, target: str) -> jax.Array:
+    """`stata_jax.ops.conv.max_pool` of (T, B, H, W, C), see there.
 
-    Spikes tie in almost every window; the gradient goes to the first maximum in row-major order, as in torch. The
-    backward pass keeps one byte per window, and is a few shifted sums where the compiler's own is a scatter.
+    The backward pass keeps one byte per window, and is a few shifted sums where the compiler's own is a scatter.
 
     Args:
-      x: Images, shape (B, H, W, C), with even H and W.
-      lean: Whether `x` are spikes, 0 or 1, which are compared as bytes.
+      x: As there.
+      spikes: As there.
+      in_bytes: Whether spikes are compared as bytes.
+      target: As in `Neuron`. An accelerator pools spikes of few timesteps bit-packed.
 
     Returns:
-      Shape (B, H/2, W/2, C).
-
-    Raises:
-      ValueError: If H or W is odd.
+      As there.
     """
-    best: jax.Array = _halve(x.astype(jnp.uint8) if lean else x, lambda x: _windows(x, stride=2)[0])
+    check_sides(x)
+    as_bytes = spikes and in_bytes
+    if as_bytes and target == GPU and x.shape[0] <= bit_pool.MOST:
+        return bit_pool.pool(x)
+    y = _max_pool(x.reshape(-1, *x.shape[2:]), as_bytes, target)
+    return y.reshape(*x.shape[:2], *y.shape[1:])
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _max_pool(x: jax.Array, as_bytes: bool, target: str) -> jax.Array:
+    best: jax.Array = _by_image(lambda x: _windows(x)[0], x.astype(jnp.uint8) if as_bytes else x, target=target)
     return best.astype(x.dtype)
 
 
-def _forward(x: jax.Array, lean: bool) -> tuple[jax.Array, jax.Array]:
-    """The pool, and what its backward pass keeps: the place of each maximum, twice that plus the spike if lean."""
-    if not lean:
-        return _halve(x, functools.partial(_windows, stride=2))
+def _forward(x: jax.Array, as_bytes: bool, target: str) -> tuple[jax.Array, jax.Array]:
+    """The pool, and what its backward pass keeps: the place of each maximum, twice that plus the spike as bytes."""
+    if not as_bytes:
+        pooled: tuple[jax.Array, jax.Array] = _by_image(_windows, x, target=target)
+        return pooled
     # The spike can be told from the byte that is kept anyway, so that what comes next needs not keep it.
-    kept = _halve(x.astype(jnp.uint8) + 1, _spike_and_place)  # with 0 left for what is beyond the edge
-    return (kept & 1).astype(x.dtype), kept
+    residual = _by_image(_spike_and_place, x.astype(jnp.uint8) + 1, target=target)  # 0 is left for beyond the edge
+    return (residual & 1).astype(x.dtype), residual
 
 
-def _halve(x: jax.Array, windows: Callable[[jax.Array], Any]) -> Any:
-    check_sides(x)
+def _by_image(function: Callable[..., Any], *arrays: jax.Array, target: str) -> Any:
+    """Applies a function of (B, ...) image by image on a processor, and whole elsewhere.
 
-    def by_image(x: jax.Array) -> Any:
-        # In a loop, for else a processor's compiler puts off the places to the backward pass, and keeps the input.
-        halved = jax.lax.map(lambda image: windows(image[None]), x)
-        return jax.tree.map(lambda each: each[:, 0], halved)
-
-    return by_hardware(x, cpu=by_image, default=windows)
-
-
-def check_sides(x: jax.Array) -> None:
-    """Raises ValueError where the sides of images (..., H, W, C) are not even."""
-    height, width = x.shape[-3:-1]
-    if height % 2 or width % 2:
-        raise ValueError(f"cannot halve images of {height}x{width} pixels")
+    Else a processor's compiler puts off the places to the backward pass, and keeps the input; and there it repeats what
+    is received in each sum that reads it.
+    """
+    if target != CPU:
+        return function(*arrays)
+    mapped = jax.lax.map(lambda images: function(*(image[None] for image in images)), arrays)
+    return jax.tree.map(lambda each: each[:, 0], mapped)
 
 
 def _spike_and_place(x: jax.Array) -> jax.Array:
     """Of each window twice the place of its maximum, plus 1 where that is a spike, which is 2 here."""
-    best, place = _windows(x, stride=2)
+    best, place = _windows(x)
     return 2 * place + (best - 1)
 
 
-def _windows(x: jax.Array, *, stride: int) -> tuple[jax.Array, jax.Array]:
+def _windows(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The maximum of each window, and which of its nine places had it first."""
     batch, height, width, channels = x.shape
     low = 0 if x.dtype == jnp.uint8 else jnp.finfo(x.dtype).min
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=low)
-    best = jnp.full((batch, height // stride, width // stride, channels), low, x.dtype)
+    best = jnp.full((batch, height // 2, width // 2, channels), low, x.dtype)
     place = jnp.zeros(best.shape, jnp.uint8)
     for i in range(9):
         row, column = divmod(i, 3)
-        values = padded[:, row : row + height : stride, column : column + width : stride]
+        values = padded[:, row : row + height : 2, column : column + width : 2]
         place = jnp.where(values > best, jnp.uint8(i), place)
         best = jnp.maximum(best, values)
     return best, place
 
 
-def _backward(lean: bool, kept: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
-    place = kept >> 1 if lean else kept
-
-    def by_image(place: jax.Array, gradient: jax.Array) -> jax.Array:
-        # In a loop of its own, for else a processor's compiler repeats this in each sum that reads it.
-        return jax.lax.map(lambda one: _received(one[0][None], one[1][None])[0], (place, gradient))
-
-    return (by_hardware(place, gradient, cpu=by_image, default=_received),)
+def _backward(as_bytes: bool, target: str, residual: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
+    place = residual >> 1 if as_bytes else residual
+    return (_by_image(_received, place, gradient, target=target),)
 
 
 def _received(place: jax.Array, gradient: jax.Array) -> jax.Array:
@@ -121,42 +118,4 @@ def _for_pixels(windows: jax.Array, down: int, right: int) -> jax.Array:
     return jnp.repeat(jnp.repeat(shifted(windows, down, right), 2, axis=1), 2, axis=2)
 
 
-def shifted(windows: jax.Array, down: int, right: int) -> jax.Array:
-    """For each window o of (..., H, W, C) the value of window o + down, o + right; zero beyond."""
-    *others, height, width, _ = windows.shape
-    padded = jnp.pad(windows, (*[(0, 0)] * len(others), (0, down), (0, right), (0, 0)))
-    return padded[..., down : down + height, right : right + width, :]
-
-
-max_pool.defvjp(_forward, _backward)
-
-
-@jax.custom_vjp
-def max_filter(x: jax.Array) -> jax.Array:
-    """Maximum over 3x3 windows, stride 1, padding 1; ties as in `max_pool`.
-
-    Args:
-      x: Images, shape (B, H, W, C).
-
-    Returns:
-      Shape (B, H, W, C).
-    """
-    return _windows(x, stride=1)[0]
-
-
-def _filter_backward(place: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
-    """Place (i, j) of the window at (r, c) is pixel (r + i - 1, c + j - 1)."""
-    _, height, width, _ = gradient.shape
-    received = jnp.pad(jnp.zeros_like(gradient), ((0, 0), (1, 1), (1, 1), (0, 0)))
-    for i in range(9):
-        row, column = divmod(i, 3)
-        chosen = jnp.where(place == i, gradient, jnp.zeros_like(gradient))
-        received = received.at[:, row : row + height, column : column + width].add(chosen)
-    return (received[:, 1:-1, 1:-1],)
-
-
-def _filter_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return _windows(x, stride=1)
-
-
-max_filter.defvjp(_filter_forward, _filter_backward)
+_max_pool.defvjp(_forward, _backward)

@@ -1,7 +1,7 @@
-"""Going through large arrays in pieces, which a processor's cache holds.
+"""Going through large arrays in tiles that a processor's cache holds.
 
 A processor's compiler fuses a chain of simple operations into everything that reads its result, and repeats it there;
-what it does not fuse goes to memory and back at each operation. In a loop over pieces neither happens. Accelerators
+what it does not fuse goes to memory and back at each operation. In a loop over tiles neither happens. Accelerators
 take whole arrays.
 """
 
@@ -14,104 +14,94 @@ import jax
 import jax.numpy as jnp
 
 from stata_jax.kernels.bits import MOST, apart, row_major
-from stata_jax.kernels.entry import first_entry
-from stata_jax.kernels.hardware import by_hardware
+from stata_jax.kernels.neuron import CPU
 
-# Values of one array in a piece: the arrays of a piece, in float32, fit the caches of one core. Arrays whose first and
+# Values of one array in a tile: the arrays of a tile, in float32, fit the caches of one core. Arrays whose first and
 # last axes alone hold more stay whole.
-PIECE = 131072
+TILE = 131072
 
 
-def scan_by_pieces(scan: Callable[..., Any], *arrays: jax.Array) -> Any:
-    """Applies a scan over time in which the entries of other axes do not meet; see `by_pieces`.
+def scan_by_tiles(scan: Callable[..., Any], *arrays: jax.Array, target: str) -> Any:
+    """Applies a scan over time in which the entries of other axes do not meet; see `by_tiles`.
 
     Args:
       scan: Takes arrays of shape (T, ...) and the option `unroll`, for `jax.lax.scan`; returns arrays (T, ...).
       *arrays: All of one shape (T, ...).
+      target: `cpu` or `gpu`.
 
     Returns:
       What `scan` returns for the arrays.
     """
-
-    def elsewhere(*arrays: jax.Array) -> Any:
-        return jax.tree.map(apart, _unrolled(scan)(*arrays))
-
-    return by_pieces(functools.partial(scan, unroll=1), *arrays, elsewhere=elsewhere)
+    if target == CPU:
+        return by_tiles(functools.partial(scan, unroll=1), *arrays, target=target)
+    return jax.tree.map(functools.partial(apart, target=target), _unrolled(scan, arrays))
 
 
-def _unrolled(scan: Callable[..., Any]) -> Callable[..., Any]:
-    """The form of a scan for hardware that takes whole arrays."""
-
-    def unrolled(*arrays: jax.Array) -> Any:
-        # With the barrier the compiler does not see that the backward pass computes what the forward pass has had, and
-        # does not keep it. It need not hold the gradients, which are the other arrays and may so be computed where they
-        # are read: an entry of each ties the first array to the backward pass.
-        first, *others = map(row_major, arrays)
-        first, *_ = jax.lax.optimization_barrier((first, *map(first_entry, others)))
-        return scan(first, *others, unroll=MOST)
-
-    return unrolled
+def _unrolled(scan: Callable[..., Any], arrays: tuple[jax.Array, ...]) -> Any:
+    """Applies a scan to whole arrays."""
+    # With the barrier the compiler does not see that the backward pass recomputes what the forward pass has had, and
+    # does not keep it. It need not hold the gradients, which are the other arrays and may so be computed where they
+    # are read: an entry of each ties the first array to the backward pass.
+    first, *others = map(row_major, arrays)
+    first, *_ = jax.lax.optimization_barrier((first, *map(first_entry, others)))
+    return scan(first, *others, unroll=MOST)
 
 
-def by_pieces(function: Callable[..., Any], *arrays: jax.Array, elsewhere: Callable[..., Any] | None = None) -> Any:
+def by_tiles(function: Callable[..., Any], *arrays: jax.Array, target: str) -> Any:
     """Applies a function in which the entries of all axes but the first and the last do not meet.
 
     Args:
       function: Takes and returns arrays of the shape of `arrays`.
       *arrays: All of one shape (T, ..., C).
-      elsewhere: What stands for `function` on hardware that takes whole arrays; None: the function itself.
+      target: `cpu` or `gpu`, which takes the arrays whole.
 
     Returns:
       What `function` returns for the arrays.
     """
-
-    def in_pieces(*arrays: jax.Array) -> Any:
-        return _loop(lambda *parts: (function(*parts), ()), arrays)[0]
-
-    return by_hardware(*arrays, cpu=in_pieces, default=elsewhere or function)
+    if target == CPU:
+        return _loop(lambda *tiles: (function(*tiles), ()), arrays)[0]
+    return function(*arrays)
 
 
-def sum_over_pieces(function: Callable[..., Any], *arrays: jax.Array) -> Any:
-    """Adds up what a function returns for the pieces; elsewhere than on a processor, it takes all at once.
+def sum_over_tiles(function: Callable[..., Any], *arrays: jax.Array, target: str) -> Any:
+    """Adds up what a function returns for the tiles.
 
     Args:
       function: Takes arrays of shape (T, ..., C) and returns sums over all axes but the last, or over all.
       *arrays: All of one shape (T, ..., C).
+      target: `cpu` or `gpu`, which takes the arrays whole.
 
     Returns:
       What `function` returns for the arrays.
     """
-
-    def in_pieces(*arrays: jax.Array) -> Any:
-        return _loop(lambda *parts: ((), function(*parts)), arrays)[1]
-
-    return by_hardware(*arrays, cpu=in_pieces, default=function)
+    if target == CPU:
+        return _loop(lambda *tiles: ((), function(*tiles)), arrays)[1]
+    return function(*arrays)
 
 
-def map_and_sum_pieces(scan: Callable[..., Any], *arrays: jax.Array) -> Any:
-    """Applies a scan as `scan_by_pieces` does, and adds up what else it returns as `sum_over_pieces` does, in one go.
+def map_and_sum_tiles(scan: Callable[..., Any], *arrays: jax.Array, target: str) -> Any:
+    """Applies a scan as `scan_by_tiles` does, and adds up what else it returns as `sum_over_tiles` does, in one go.
 
     Args:
       scan: Takes arrays of shape (T, ..., C) and the option `unroll`; returns an array of that shape, and sums over all
         axes but the last, or over all.
       *arrays: Of one shape (T, ..., C), but for T, which may be 1 in some, and in the result.
+      target: `cpu` or `gpu`, which takes the arrays whole.
 
     Returns:
       What `scan` returns for the arrays.
     """
-
-    def in_pieces(*arrays: jax.Array) -> Any:
+    if target == CPU:
         return _loop(functools.partial(scan, unroll=1), arrays)
-
-    return by_hardware(*arrays, cpu=in_pieces, default=_unrolled(scan))
+    return _unrolled(scan, arrays)
 
 
 def _loop(function: Callable[..., Any], arrays: tuple[jax.Array, ...]) -> Any:
-    """Applies a function piece by piece.
+    """Applies a function tile by tile.
 
     It returns two trees: arrays like those given, which are put together, and sums, which are added up. If there is one
     array of the first kind, it takes the place of the last array given, where that is one of several and as large: each
-    piece is read before it is overwritten.
+    tile is read before it is overwritten.
     """
     *others, last = arrays
     if last.size == 0:
@@ -119,17 +109,17 @@ def _loop(function: Callable[..., Any], arrays: tuple[jax.Array, ...]) -> Any:
     like, sums = jax.eval_shape(function, *arrays)
     timesteps = max(x.shape[0] for x in (*arrays, *jax.tree.leaves(like)))
     shape = (timesteps, *last.shape[1:])
-    piece = piece_shape(shape)
-    counts = [whole // part for whole, part in zip(shape, piece, strict=True)]
+    tile = tile_shape(shape)
+    counts = [whole // part for whole, part in zip(shape, tile, strict=True)]
     replace = bool(others) and [(x.shape, x.dtype) for x in jax.tree.leaves(like)] == [(last.shape, last.dtype)]
-    start = jax.tree.map(lambda x: last if replace else room(x.shape, x.dtype, beside=arrays[0]), like)
+    start = jax.tree.map(lambda x: last if replace else buffer(x.shape, x.dtype, beside=arrays[0]), like)
     nothing = jax.tree.map(lambda x: jnp.zeros_like(last, shape=x.shape, dtype=x.dtype), sums)
 
     def one(i: jax.Array, state: Any) -> Any:
         results, totals = state
-        origin = [index * part for index, part in zip(jnp.unravel_index(i, counts), piece, strict=True)]
+        origin = [index * part for index, part in zip(jnp.unravel_index(i, counts), tile, strict=True)]
         inputs = (*others, *jax.tree.leaves(results)) if replace else arrays
-        parts = (jax.lax.dynamic_slice(x, origin, (x.shape[0], *piece[1:])) for x in inputs)
+        parts = (jax.lax.dynamic_slice(x, origin, (x.shape[0], *tile[1:])) for x in inputs)
         found, sums = function(*parts)
         put = functools.partial(jax.lax.dynamic_update_slice, start_indices=origin)
         return jax.tree.map(put, results, found), jax.tree.map(jnp.add, totals, sums)
@@ -137,8 +127,8 @@ def _loop(function: Callable[..., Any], arrays: tuple[jax.Array, ...]) -> Any:
     return jax.lax.fori_loop(0, math.prod(counts), one, (start, nothing))
 
 
-def room(shape: tuple[int, ...], dtype: Any, *, beside: jax.Array) -> jax.Array:
-    """An array to be written piece by piece; it does not matter what is in it.
+def buffer(shape: tuple[int, ...], dtype: Any, *, beside: jax.Array) -> jax.Array:
+    """An array to be written tile by tile; it does not matter what is in it.
 
     Compilers make equal empty arrays once, keep that one from its first use to its last, and copy it for each of them.
     So this one is full of an entry of an array that is there anyway, and no other is equal.
@@ -146,10 +136,10 @@ def room(shape: tuple[int, ...], dtype: Any, *, beside: jax.Array) -> jax.Array:
     return jnp.full(shape, first_entry(beside).reshape(()).astype(dtype))
 
 
-def piece_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of the pieces into which an array (T, ..., C) is cut, along all axes but time and the last.
+def tile_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of the tiles into which an array (T, ..., C) is cut, along all axes but time and the last.
 
-    Axis by axis, each is cut into single entries until one can be cut into larger parts, which hold at most `PIECE`
+    Axis by axis, each is cut into single entries until one can be cut into larger parts, which hold at most `TILE`
     values. Channels stay together, because statistics belong to them. The array is not flattened for that: what
     computes it would then work out each value's place.
 
@@ -159,15 +149,20 @@ def piece_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     Returns:
       A shape that divides it.
     """
-    piece = list(shape)
+    tile = list(shape)
     for axis in range(1, len(shape) - 1):
-        values = math.prod(piece)
-        if values <= PIECE:
+        values = math.prod(tile)
+        if values <= TILE:
             break
-        piece[axis] = largest_divisor(piece[axis], at_most=PIECE * piece[axis] // values)
-    return tuple(piece)
+        tile[axis] = largest_divisor(tile[axis], at_most=TILE * tile[axis] // values)
+    return tuple(tile)
 
 
 def largest_divisor(n: int, *, at_most: int) -> int:
     """The largest divisor of `n` that is at most `at_most`; 1 where that is below 1."""
     return max(divisor for divisor in range(1, max(1, at_most) + 1) if n % divisor == 0)
+
+
+def first_entry(x: jax.Array) -> jax.Array:
+    """The first entry of an array, of as many axes; none where the array is empty."""
+    return jax.lax.slice(x, (0,) * x.ndim, [min(1, n) for n in x.shape])

@@ -5,8 +5,8 @@ Each tile of 2x2 values of the result depends on 4x4 of the image. With three fi
     Y = A^T [(G g G^T) * (B^T d B)] A
 
 where d is such a 4x4 part, g the 3x3 weight of two channels, `*` goes entry by entry, and the sum over the channels of
-the image turns the 16 entries into 16 matrix products. B and A hold 0, 1 and -1 alone and G halves as well, so that
-float32 loses as little as in any other order of the sum; what enters the products for spikes are whole numbers.
+the image turns the 16 entries into 16 matmuls. B and A hold 0, 1 and -1 alone and G halves as well, so that
+float32 loses as little as in any other order of the sum; what enters the matmuls for spikes are whole numbers.
 
 Source: S. Winograd, Arithmetic Complexity of Computations, 1980; A. Lavin and S. Gray, Fast Algorithms for
 Convolutional Neural Networks, CVPR 2016, Eqs. 8 and 9.
@@ -20,12 +20,12 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-from stata_jax.kernels.tiles import largest_divisor, room
+from stata_jax.kernels.tiles import buffer, largest_divisor
 
-# Tiles that pass through the products at once: few enough for their 16 entries to stay in a processor's cache, enough
-# for long products.
+# Tiles that pass through the matmuls at once: few enough for their 16 entries to stay in a processor's cache, enough
+# for long matmuls.
 TILES = 256
-# Below these, transforming costs more than the products save.
+# Below these, transforming costs more than the matmuls save.
 LEAST_CHANNELS = 32
 LEAST_TILES = 128
 
@@ -87,7 +87,7 @@ def _convolve(x: jax.Array, entries: Entries, *, over: int) -> jax.Array:
         values = _to_image((batch, height - 2, width - 2), *products)
         return jax.lax.dynamic_update_slice(results, values, (*origin, 0, 0))
 
-    return _over_pieces(x, put, room((*x.shape[:3], channels), dtype, beside=x))
+    return _over_tiles(x, put, buffer((*x.shape[:3], channels), dtype, beside=x))
 
 
 def weight_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
@@ -115,7 +115,7 @@ def weight_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
         )
 
     nothing: Entries = (jnp.zeros_like(gradient, shape=sides),) * 16
-    total = _over_pieces(x, add, nothing)
+    total = _over_tiles(x, add, nothing)
     (weight_gradient,) = _transposed(_of_weight, jnp.zeros_like(gradient, shape=(3, 3, *sides)))(total)
     return weight_gradient
 
@@ -130,10 +130,10 @@ def _transposed(function: Callable[..., Any], *like: jax.Array) -> Callable[...,
     return transposed
 
 
-def _over_pieces(x: jax.Array, take: Callable[[State, jax.Array, tuple[jax.Array, ...]], State], state: State) -> State:
-    """Goes through images in pieces: some images, or some rows of one, with a border of one pixel around them.
+def _over_tiles(x: jax.Array, take: Callable[[State, jax.Array, tuple[jax.Array, ...]], State], state: State) -> State:
+    """Goes through images in bands: some images, or some rows of one, with a border of one pixel around them.
 
-    `take(state, piece, (first image, first row))` returns the next state.
+    `take(state, band, (first image, first row))` returns the next state.
     """
     batch, height, width, _ = x.shape
     images = largest_divisor(batch, at_most=TILES * 4 // (height * width))

@@ -1,113 +1,256 @@
-"""The few layers that all families share: products and their normalisation, and what makes them for a network."""
+"""The layers that all families share: neurons, batch normalisation, and matmuls with a normalisation behind them."""
 
 import dataclasses
-import functools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from stata_jax.kernels import hardware
-from stata_jax.kernels.fire import normalize_and_fire, product_and_fire
-from stata_jax.kernels.matmul import convolve, linear
 from stata_jax.models.initial import normal_002, torch_bias, torch_uniform
-from stata_jax.models.neuron import LIF, BatchNorm, Fired, Product, Weights
-
-Seen = dict[str, Any]  # named intermediate values that a module returns beside its output
-# Products whose values are sums of at most so many terms are computed again in the backward pass if asked for; always.
-CHEAP, NEXT_TO_NOTHING = 1024, 32
+from stata_jax.ops.norm import apply_statistics, running_average, unbiased
+from stata_jax.ops.operations import PLAIN, Operations, repeat
 
 
-def fold_time(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-    """Applies a function of (B, ...) to every timestep of (T, B, ...), by folding T into B."""
-    timesteps, batch = x.shape[:2]
-    y = function(x.reshape(timesteps * batch, *x.shape[2:]))
-    return y.reshape(timesteps, batch, *y.shape[1:])
+@dataclasses.dataclass(frozen=True)
+class LayerConfig:
+    """What all layers of one network share.
+
+    Attributes:
+      tau: Membrane time constant in timesteps; where it is learned, its initial value, above 1.
+      threshold: V_th.
+      attention_threshold: V_th of the neuron after attention.
+      alpha: Steepness of the surrogate gradient.
+      learn_tau: Whether each neuron layer learns one time constant, `1 / tau = sigmoid(w)`, for all of its neurons.
+      small_conv: Whether convolutions start from normal(0.02); else from torch's default.
+      small_linear: The same for the matmuls in the blocks.
+      dtype: Type of convolutions and matmuls; neurons and statistics are float32.
+      axis_name: Name of the device axis over which statistics are taken, or None.
+      ops: The operations: the plain ones, or faster ones with the same results.
+    """
+
+    tau: float = 2.0
+    threshold: float = 1.0
+    attention_threshold: float = 0.5
+    alpha: float = 4.0
+    learn_tau: bool = False
+    small_conv: bool = False
+    small_linear: bool = False
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+    ops: Operations = PLAIN
+
+    def lif(self, name: str, *, after_attention: bool = False) -> "LIF":
+        """A layer of neurons, called `lif_` and its name."""
+        return LIF(self, self.attention_threshold if after_attention else self.threshold, name=f"lif_{name}")
+
+    def linear(self, features: int, name: str, *, use_bias: bool, counts: bool = True) -> "LinearNorm":
+        """A matmul and its normalisation."""
+        return LinearNorm(features, self, self.small_linear, counts, use_bias, name=name)
+
+    def conv(self, features: int, name: str, *, repeats: int = 1, counts: bool = True) -> "ConvNorm":
+        """A 3x3 convolution and its normalisation."""
+        return ConvNorm(features, self, self.small_conv, counts, repeats, name=name)
 
 
-class ProductNorm(nn.Module):
-    """A product with a weight, then batch normalisation: what `LinearNorm` and `ConvNorm` have in common.
+@dataclasses.dataclass(frozen=True)
+class BlockConfig:
+    """What all blocks of one network share.
+
+    Attributes:
+      dim: D, the token width.
+      hidden: Hidden width of the MLP.
+      heads: h, a divisor of the width.
+      scale: The attention scale s.
+      qkv_bias: Whether q, k and v have biases before their normalisation.
+      grid: Rows and columns of patches in the image.
+      dvs_mode: Whether k, v and what follows from them are max-pooled; Spike-driven Transformer only.
+      counts: Whether all residuals hold whole numbers from 0 to 255, where they add spikes.
+    """
+
+    dim: int
+    hidden: int
+    heads: int
+    scale: float
+    qkv_bias: bool
+    grid: tuple[int, int]
+    dvs_mode: bool = False
+    counts: bool = True
+
+
+class LIF(nn.Module):
+    """The neuron of `stata_jax.ops.lif` as a layer. Its firing rate is the intermediate `rate`.
+
+    Attributes:
+      config: What all layers share.
+      threshold: V_th of these neurons.
+    """
+
+    config: LayerConfig = LayerConfig()
+    threshold: float = 1.0
+
+    @nn.compact
+    def __call__(self, current: jax.Array) -> jax.Array:
+        """Maps currents (T, ...) to spikes (T, ...)."""
+        ops, constants = self.config.ops, self.constants
+        if not self.config.learn_tau:
+            return self.record(ops.lif(current, **constants))
+        w = self.param("w", nn.initializers.constant(-math.log(constants.pop("tau") - 1)), (), jnp.float32)
+        return self.record(ops.plif(current, jax.nn.sigmoid(w), **constants))
+
+    @property
+    def constants(self) -> dict[str, float]:
+        """The keyword arguments of `stata_jax.ops.lif.lif`."""
+        return {"tau": self.config.tau, "threshold": self.threshold, "alpha": self.config.alpha}
+
+    def record(self, spikes: jax.Array) -> jax.Array:
+        """Leaves the firing rate of these spikes among the intermediates."""
+        self.sow("intermediates", "rate", jnp.mean(spikes.astype(jnp.float32)))
+        return spikes
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation over all axes but the last, with torch's running statistics.
+
+    `y = (x - mean) / sqrt(var + eps) * scale + bias`, by the batch's statistics in training and by the running ones
+    otherwise. `var` is the biased variance; the running variance takes the unbiased one, `var n / (n - 1)`, as torch
+    does and Flax's own layer does not, so that checkpoints and running statistics agree with the published models.
+    Statistics are float32 and, with an axis name, taken over all devices.
+
+    Attributes:
+      config: What all layers share.
+      repeats: How often each value stands for itself: T where one static image stands for T equal ones.
+      offset: What training leaves out of its input, shape (C,), or None. The batch's mean would take it away again, and
+        so it shows in the running mean alone. Evaluation does not use it.
+    """
+
+    config: LayerConfig = LayerConfig()
+    repeats: int = 1
+    offset: jax.Array | None = None
+    momentum: float = 0.9  # of the running statistics; torch calls the complement, 0.1, momentum
+    epsilon: float = 1e-5
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Normalises (..., C)."""
+        scale, bias, running = self.variables_of(x.shape[-1])
+        if not train:
+            return apply_statistics(x, running["mean"].value, running["var"].value, scale, bias, epsilon=self.epsilon)
+        y, mean, var = self.config.ops.normalize(x, scale, bias, epsilon=self.epsilon, axis_name=self.axis_name)
+        self.update(running, mean, var, count=self.repeats * x.size // x.shape[-1])
+        return y
+
+    @nn.compact
+    def variables_of(self, channels: int) -> tuple[jax.Array, jax.Array, dict[str, Any]]:
+        """Scale and bias, and the running statistics."""
+        scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
+        var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
+        return scale, bias, {"mean": mean, "var": var}
+
+    @property
+    def axis_name(self) -> str | None:
+        """The device axis, which is not there while variables are initialised."""
+        return None if self.is_initializing() else self.config.axis_name
+
+    def update(self, running: dict[str, Any], mean: jax.Array, var: jax.Array, *, count: int) -> None:
+        """Moves the running statistics towards those of a batch of `count` values a channel and device."""
+        if self.is_initializing():
+            return
+        mean = mean if self.offset is None else mean + self.offset
+        var = unbiased(var, count, axis_name=self.axis_name)
+        for name, value in (("mean", mean), ("var", var)):
+            running[name].value = running_average(running[name].value, value, momentum=self.momentum)
+
+
+class MatmulNorm(nn.Module):
+    """A matmul with a weight, then batch normalisation: what `LinearNorm` and `ConvNorm` have in common.
+
+    What enters it is the intermediate `input`.
 
     Attributes:
       features: Channels of the result.
+      config: What all layers share.
       small_init: Whether weights start from normal(0.02) and biases from 0; else both from torch's default.
-      dtype: Type of the product.
-      axis_name: Name of the device axis over which statistics are taken, or None.
-      lean: Whether the input, which must be spikes or sums of few, is kept in bytes.
-      recompute: Whether, lean as well, the backward pass computes cheap products again that are no narrower than x.
+      counts: Whether the input holds whole numbers from 0 to 255: spikes, or sums of few.
     """
 
     features: int
+    config: LayerConfig = LayerConfig()
     small_init: bool = False
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
-    lean: bool = False
-    recompute: bool = False
+    counts: bool = True
 
-    # What a kind of product is.
-    name_of_product: ClassVar[str]
+    weights_name: ClassVar[str]
     window: ClassVar[tuple[int, ...]] = ()
     use_bias = False
     repeats = 1  # timesteps that one of the input stands for
 
-    def product(self) -> Product:
-        """The product as a function of the input and its weights."""
+    def matmul(self, x: jax.Array, kernel: jax.Array, *, counts: bool) -> jax.Array:
+        """The matmul, of `stata_jax.ops`."""
         raise NotImplementedError
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Maps (T, ..., C) to (T, ..., features)."""
-        x, weights, norm = self.operands(x, train=train)
-        y: jax.Array = norm(self.product()(x, weights), train=train)
-        return y
+        x, kernel, bias, norm = self.operands(x, train=train)
+        y = self.matmul(x, kernel, counts=self.counts)
+        return norm(y if bias is None else y + bias, train=train)
 
-    def fire(self, x: jax.Array, neuron: LIF, *, train: bool) -> Fired:
-        """Maps (T, ..., C) to the spikes (T, ..., features) that follow, and their firing rate."""
-        if train and not neuron.learn_tau:
-            return self.fire_in_training(x, neuron)[0]
-        x, weights, norm = self.operands(x, train=train)
-        return norm.fire(self.product()(x, weights), neuron, train=train)
-
-    def fire_in_training(self, x: jax.Array, neuron: LIF, *, beside: Sequence[Self] = ()) -> list[Fired]:
-        """`fire` in training, of this product and of others of the same input, all as one product with wider weights.
-
-        Args:
-          x: Shape (T, ..., C).
-          neuron: The neurons of all of them, without a learned tau.
-          beside: Other products, of the same kind and with as many features each.
-
-        Returns:
-          For this product, then for the others: the spikes (T, ..., features) and their firing rate.
-        """
-        (x, *_), *_ = each = [product.operands(x, train=True) for product in (self, *beside)]
-        _, of_each, (norm, *norms) = zip(*each, strict=True)
-        weights = tuple(jnp.concatenate(arrays, axis=-1) for arrays in zip(*of_each, strict=True))
-        most = CHEAP if self.lean and self.recompute else NEXT_TO_NOTHING
-        if x.shape[-1] <= self.features and math.prod(self.window) * x.shape[-1] <= most:
-            product = jax.named_scope("product")(self.product())  # to be told from the normalisation that it stands in
-            function = functools.partial(product_and_fire, product, self.lean, x, weights)
-        else:
-            function = functools.partial(normalize_and_fire, self.product()(x, weights))
-        return norm.fire_in_training(function, self.features, neuron, beside=norms)
+    def fire(self, x: jax.Array, neuron: LIF, *, train: bool) -> jax.Array:
+        """Maps (T, ..., C) to the spikes (T, ..., features) that follow."""
+        return fire_each([self], [neuron], x, train=train)[0]
 
     @nn.compact
-    def operands(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, Weights, BatchNorm]:
-        """The input and the weights in the type of the product, and the normalisation.
+    def operands(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array, jax.Array | None, BatchNorm]:
+        """The input, kernel and bias in the type of the matmul, and the normalisation.
 
         The mean of a batch takes a bias away again, so that its gradient is 0. So training does not add it, nor sum up
         rounding errors for a gradient; the normalisation has it for the running mean alone.
         """
+        self.sow("intermediates", "input", x)
         shape = (*self.window, x.shape[-1], self.features)
-        weights = _Weights(shape, self.use_bias, self.small_init, name=self.name_of_product)()
-        x, *of_type = nn.dtypes.promote_dtype(x, *weights, dtype=self.dtype)
-        left_out = None
-        if train and self.use_bias:
-            *of_type, bias = of_type
-            left_out = bias.astype(jnp.float32)  # rounded as it is when evaluation adds it
-        norm = BatchNorm(axis_name=self.axis_name, repeats=self.repeats, offset=left_out, name="norm")
-        return x, tuple(of_type), norm
+        weights = _Weights(shape, self.use_bias, self.small_init, name=self.weights_name)()
+        x, kernel, *of_type = nn.dtypes.promote_dtype(x, *weights, dtype=self.config.dtype)
+        bias, offset = of_type[0] if of_type else None, None
+        if train and of_type:
+            bias, offset = None, of_type[0].astype(jnp.float32)  # rounded as it is when evaluation adds it
+        return x, kernel, bias, BatchNorm(self.config, self.repeats, offset, name="norm")
+
+
+def fire_each(layers: Sequence[MatmulNorm], neurons: Sequence[LIF], x: jax.Array, *, train: bool) -> list[jax.Array]:
+    """The spikes of several layers of one input, each with its normalisation and neurons.
+
+    Args:
+      layers: Of one kind, with as many features each.
+      neurons: One for each layer, of the same constants.
+      x: Shape (T, ..., C).
+      train: Whether to normalise by the batch.
+
+    Returns:
+      For each layer its spikes, shape (T, ..., features).
+    """
+    first, config = layers[0], layers[0].config
+    if not train or config.learn_tau:
+        currents = [repeat(layer(x, train=train), layer.repeats) for layer in layers]
+        return [neuron(current) for neuron, current in zip(neurons, currents, strict=True)]
+    operands = [layer.operands(x, train=True) for layer in layers]
+    x, norms = operands[0][0], [norm for *_, norm in operands]
+    variables = [norm.variables_of(first.features) for norm in norms]
+    with jax.named_scope(f"{first.name}/norm.fire"):  # profiles show this name
+        fired = config.ops.matmul_norm_lif(
+            first.matmul,
+            x,
+            [(kernel, scale, bias) for (_, kernel, _, _), (scale, bias, _) in zip(operands, variables, strict=True)],
+            repeats=first.repeats,
+            epsilon=norms[0].epsilon,
+            axis_name=norms[0].axis_name,
+            counts=first.counts,
+            **neurons[0].constants,
+        )
+    for norm, (_, _, running), (spikes, mean, var) in zip(norms, variables, fired, strict=True):
+        norm.update(running, mean, var, count=spikes.size // first.features)
+    return [neuron.record(spikes) for neuron, (spikes, _, _) in zip(neurons, fired, strict=True)]
 
 
 class _Weights(nn.Module):
@@ -118,7 +261,7 @@ class _Weights(nn.Module):
     small_init: bool
 
     @nn.compact
-    def __call__(self) -> Weights:
+    def __call__(self) -> tuple[jax.Array, ...]:
         init = normal_002 if self.small_init else torch_uniform
         kernel = self.param("kernel", init, self.shape, jnp.float32)
         if not self.use_bias:
@@ -127,8 +270,8 @@ class _Weights(nn.Module):
         return kernel, self.param("bias", bias_init, self.shape[-1:], jnp.float32)
 
 
-class LinearNorm(ProductNorm):
-    """A product with a weight matrix over the last axis, then batch normalisation: `BN(x W + b)`.
+class LinearNorm(MatmulNorm):
+    """A matmul over the last axis, then batch normalisation: `BN(x W + b)`.
 
     Attributes:
       use_bias: Whether there is `b`, which in training shows in the running mean alone.
@@ -136,20 +279,14 @@ class LinearNorm(ProductNorm):
 
     use_bias: bool = False
 
-    name_of_product = "linear"
+    weights_name = "linear"
 
-    def product(self) -> Product:
-        """`x W + b`, or `x W` where it is given no bias."""
-
-        def product(x: jax.Array, weights: Weights) -> jax.Array:
-            kernel, *bias = weights
-            y = linear(x, kernel, self.lean)
-            return y + bias[0] if bias else y
-
-        return product
+    def matmul(self, x: jax.Array, kernel: jax.Array, *, counts: bool = False) -> jax.Array:
+        """`x W`."""
+        return self.config.ops.linear(x, kernel, counts=counts)
 
 
-class ConvNorm(ProductNorm):
+class ConvNorm(MatmulNorm):
     """A 3x3 convolution of stride 1 without bias, then batch normalisation, for images (T, B, H, W, C).
 
     Attributes:
@@ -158,85 +295,9 @@ class ConvNorm(ProductNorm):
 
     repeats: int = 1
 
-    name_of_product = "conv"
+    weights_name = "conv"
     window = (3, 3)
 
-    def product(self) -> Product:
+    def matmul(self, x: jax.Array, kernel: jax.Array, *, counts: bool = False) -> jax.Array:
         """The convolution of every timestep."""
-        lean = self.lean
-        return lambda x, weights: fold_time(lambda images: convolve(images, weights[0], lean), x)
-
-
-@dataclasses.dataclass(frozen=True)
-class Parts:
-    """Makes the layers of one network, which share their neuron, their initial values and their types.
-
-    Attributes:
-      tau: Membrane time constant in timesteps.
-      threshold: V_th.
-      attention_threshold: V_th of the neuron after attention.
-      alpha: Steepness of the surrogate gradient.
-      learn_tau: Whether each neuron layer learns its time constant.
-      small_conv: Whether convolutions start from normal(0.02); else from torch's default.
-      small_linear: The same for products in the blocks.
-      dtype: Type of convolutions and products.
-      axis_name: Name of the device axis over which statistics are taken, or None.
-      lean: Whether spikes are kept in bytes for the backward pass.
-      recompute: Whether, lean as well, the backward pass computes cheap products again that are no narrower than x.
-    """
-
-    tau: float
-    threshold: float
-    attention_threshold: float
-    alpha: float
-    learn_tau: bool
-    small_conv: bool
-    small_linear: bool
-    dtype: Any
-    axis_name: str | None
-    lean: bool
-    recompute: bool
-
-    def lif(self, name: str, *, after_attention: bool = False) -> LIF:
-        """A layer of neurons, called `lif_` and its name."""
-        threshold = self.attention_threshold if after_attention else self.threshold
-        return LIF(self.tau, threshold, self.alpha, self.learn_tau, self.lean, name=f"lif_{name}")
-
-    def linear(self, features: int, name: str, *, use_bias: bool) -> LinearNorm:
-        """A product and its normalisation."""
-        return LinearNorm(features, self.small_linear, use_bias=use_bias, lean=self.lean, name=name, **self._shared)
-
-    def conv(self, features: int, name: str, *, repeats: int = 1, of_images: bool = False) -> ConvNorm:
-        """A 3x3 convolution and its normalisation; images are no spikes."""
-        lean = self.lean and not of_images
-        return ConvNorm(features, small_init=self.small_conv, lean=lean, repeats=repeats, name=name, **self._shared)
-
-    def linear_and_fire(
-        self, features: int, names: Sequence[str], x: jax.Array, *, use_bias: bool, train: bool
-    ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
-        """Several products of one input, each with its normalisation and neurons.
-
-        Accelerators train them as one product, for few large ones are faster there.
-
-        Args:
-          features: Channels of each result.
-          names: Of the products.
-          x: Shape (T, ..., C).
-          use_bias: Whether each has a bias.
-          train: Whether to normalise by the batch.
-
-        Returns:
-          By name, the spikes (T, ..., features), and their firing rates.
-        """
-        products = [self.linear(features, name, use_bias=use_bias) for name in names]
-        neurons = [self.lif(name) for name in names]
-        if train and not self.learn_tau and hardware.platform() != "cpu":
-            fired = products[0].fire_in_training(x, neurons[0], beside=products[1:])
-        else:
-            fired = [each.fire(x, neuron, train=train) for each, neuron in zip(products, neurons, strict=True)]
-        spikes, rates = (dict(zip(names, values, strict=True)) for values in zip(*fired, strict=True))
-        return spikes, rates
-
-    @property
-    def _shared(self) -> dict[str, Any]:
-        return {"dtype": self.dtype, "axis_name": self.axis_name, "recompute": self.recompute}
+        return self.config.ops.convolve(x, kernel, counts=counts)

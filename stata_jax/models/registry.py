@@ -3,6 +3,7 @@
 import difflib
 from typing import Any
 
+from stata_jax import speed
 from stata_jax.models.transformer import SpikingTransformer
 from stata_jax.pruning.placement import prune_positions
 from stata_jax.registries import FAMILIES
@@ -71,7 +72,8 @@ def create_model(
       num_classes: Number of classes; None for that of the published model. 100 for a model of CIFAR-10 gives the one
         that was published for CIFAR-100, where Spikingformer has 8 heads and not 12.
       keep_rate: gamma, in (0, 1]. Below 1 there is an anchor token, and the paper's blocks for this depth prune.
-      **settings: Any other field of the module, such as `timesteps=2` or `metric="ssa"`.
+      **settings: Any other field of the module, such as `timesteps=2` or `metric="ssa"`, or `ops`, which by default are
+        the kernels that suit what JAX works on.
 
     Returns:
       A Flax module.
@@ -93,7 +95,7 @@ def create_model(
             raise ValueError(f"{name} has no setting {key!r}: did you mean {', '.join(near)}?")
     classes = entry["classes"] if num_classes is None else num_classes
     fields = entry["settings"] | _OTHER_CLASSES.get((name, classes), {})
-    fields |= {"num_classes": classes, "keep_rate": keep_rate}
+    fields |= {"num_classes": classes, "keep_rate": keep_rate, "ops": speed.operations()}
     if keep_rate < 1:
         fields |= {"anchor": True, "prune_at": prune_positions(settings.get("depth", entry["settings"]["depth"]))}
     return family(**fields | settings)

@@ -7,28 +7,24 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 
-from stata_jax.kernels.pool import max_filter
-from stata_jax.kernels.residuals import keeping_bytes
 from stata_jax.models.initial import torch_bias, torch_uniform
-from stata_jax.models.layers import Parts, Seen
+from stata_jax.models.layers import BlockConfig, LayerConfig, fire_each
 from stata_jax.models.spikingformer import MLP
 from stata_jax.models.stem import PatchEmbedding
-from stata_jax.models.transformer import SpikingTransformer
+from stata_jax.models.transformer import Attended, SpikingTransformer
 
 
 class Stem(PatchEmbedding):
     """Patch embedding: three times conv BN LIF [max-pool]; conv BN [max-pool], which is f; f + BN(conv LIF(f))."""
 
     @nn.compact
-    def __call__(self, images: jax.Array, *, train: bool) -> tuple[jax.Array, Seen]:
+    def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
         """Maps images (1 or T, B, H, W, C) to currents (T, B, H', W', D)."""
-        rates, x = {}, images
+        x = images
         for i in range(3):
-            x, rates[f"lif{i}"] = self.fire(x, i, str(i), train=train)
-            x = self.pool(x, i)
-        x = self.pool(self.convolve(x, 3, train=train), 3, of_spikes=False)
-        y, rates["lif3"] = self.parts.lif("3")(x)
-        return x + self.convolve(y, 4, train=train), {"rates": rates}
+            x = self.pool(self.fire(x, i, str(i), train=train), i)
+        x = self.pool(self.convolve(x, 3, train=train), 3, spikes=False)
+        return x + self.convolve(self.config.lif("3")(x), 4, train=train)
 
 
 def on_full_grid(tokens: jax.Array, positions: jax.Array | None, *, patches: int) -> jax.Array:
@@ -57,51 +53,42 @@ class Attention(nn.Module):
     anchor, which has no place on the grid, is left as it is.
     """
 
-    parts: Parts
-    dim: int
-    heads: int
-    qkv_bias: bool
-    grid: tuple[int, int]
-    dvs_mode: bool
+    config: LayerConfig
+    block: BlockConfig
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool, positions: jax.Array | None) -> tuple[jax.Array, Seen]:
-        """Maps tokens (T, B, N, D) to tokens; has seen the spikes q, k, v, the sum `kv_sum` and the mask `kv_mask`.
-
-        Both are of shape (T, B, 1, D).
-        """
-        parts = self.parts
-        into, rate = parts.lif("in")(x)
-        spikes, rates = parts.linear_and_fire(self.dim, ("q", "k", "v"), into, use_bias=self.qkv_bias, train=train)
-        rates["in"] = rate
-        q, k, v = spikes["q"], spikes["k"], spikes["v"]
-        if self.dvs_mode:
+    def __call__(self, x: jax.Array, *, train: bool, positions: jax.Array | None) -> Attended:
+        """Maps tokens (T, B, N, D) to tokens, and to the spikes q and k of the attention."""
+        config, block = self.config, self.block
+        layers = [config.linear(block.dim, name, use_bias=block.qkv_bias) for name in "qkv"]
+        q, k, v = fire_each(layers, [config.lif(name) for name in "qkv"], config.lif("in")(x), train=train)
+        if block.dvs_mode:
             k, v = (self._filter(spikes, positions, by_head=False) for spikes in (k, v))
-        multiply = keeping_bytes(jnp.multiply, lean=parts.lean)
-        kv = multiply(k, v)
-        if self.dvs_mode:
+        kv = config.ops.multiply(k, v)
+        if block.dvs_mode:
             kv = self._filter(kv, positions, by_head=True)
         kv_sum = jnp.sum(kv.astype(jnp.float32), axis=2, keepdims=True)  # bfloat16 counts to 256 only
-        kv_mask, rates["kv"] = parts.lif("kv", after_attention=True)(kv_sum)
-        masked = multiply(q, kv_mask.astype(q.dtype))
-        if self.dvs_mode:
+        kv_mask = config.lif("kv", after_attention=True)(kv_sum)
+        masked = config.ops.multiply(q, kv_mask.astype(q.dtype))
+        if block.dvs_mode:
             masked = self._filter(masked, positions, by_head=True)
-        out = parts.linear(self.dim, "projection", use_bias=True)(masked, train=train)
-        return x + out, {"q": q, "k": k, "v": v, "kv_sum": kv_sum, "kv_mask": kv_mask, "rates": rates}
+        out = config.linear(block.dim, "projection", use_bias=True)(masked, train=train)
+        self.sow("intermediates", "spikes", {"q": q, "k": k, "v": v, "kv_sum": kv_sum, "kv_mask": kv_mask})
+        return x + out, q, k
 
     def _filter(self, tokens: jax.Array, positions: jax.Array | None, *, by_head: bool) -> jax.Array:
         """Local maxima of tokens (T, B, N, D), either over the grid or over tokens by channels of a head."""
-        height, width = self.grid
+        height, width = self.block.grid
         patches = height * width
         anchors = tokens.shape[2] - (patches if positions is None else positions.shape[2])
         anchor, tokens = tokens[:, :, :anchors], tokens[:, :, anchors:]
         full = on_full_grid(tokens, positions, patches=patches)
         T, B, _, _ = full.shape
         if by_head:
-            planes = max_filter(rearrange(full, "t b n (h d) -> (t b h) n d 1", h=self.heads))
+            planes = self.config.ops.max_filter(rearrange(full, "t b n (h d) -> (t b h) n d 1", h=self.block.heads))
             full = rearrange(planes, "(t b h) n d 1 -> t b n (h d)", t=T, b=B)
         else:
-            planes = max_filter(rearrange(full, "t b (i j) d -> (t b) i j d", i=height))
+            planes = self.config.ops.max_filter(rearrange(full, "t b (i j) d -> (t b) i j d", i=height))
             full = rearrange(planes, "(t b) i j d -> t b (i j) d", t=T)
         if positions is not None:
             full = jnp.take_along_axis(full, positions[..., None], axis=2)
@@ -114,18 +101,14 @@ class SpikeDrivenTransformer(SpikingTransformer):
     stem_class, attention_class, mlp_class = Stem, Attention, MLP  # the MLP is Spikingformer's
     has_dvs_mode = True
 
-    @nn.nowrap
-    def make_attention(self, grid: tuple[int, int]) -> nn.Module:
-        """The attention of one block."""
-        return Attention(self.parts, self.dim, self.heads, self.qkv_bias, grid, self.dvs_mode)
-
-    def readout(self, features: jax.Array) -> tuple[jax.Array, Seen]:
+    def readout(self, features: jax.Array) -> jax.Array:
         """Spikes of the mean token, then a linear layer at each timestep."""
-        spikes, rate = self.parts.lif("head")(features)
+        spikes = self.layers.lif("head")(features)
+        self.sow("intermediates", "head_input", spikes)
         head = nn.Dense(self.num_classes, kernel_init=torch_uniform, bias_init=torch_bias(self.dim), name="head")
-        return head(spikes), {"rates": {"in": rate}}
+        return head(spikes)
 
     @property
-    def parts(self) -> Parts:
-        """What its layers are made by; all products start from small weights in this family."""
-        return dataclasses.replace(super().parts, small_conv=True, small_linear=True)
+    def layers(self) -> LayerConfig:
+        """What all layers share; all matmuls start from small weights in this family."""
+        return dataclasses.replace(super().layers, small_conv=True, small_linear=True)

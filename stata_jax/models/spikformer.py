@@ -1,81 +1,77 @@
-"""Spikformer: neurons come after the products, and the residuals add spikes."""
+"""Spikformer: neurons come after the matmuls, and the residuals add spikes."""
 
 import dataclasses
-import functools
 
 import flax.linen as nn
 import jax
 
-from stata_jax.kernels.residuals import keeping_bytes
-from stata_jax.models.layers import Parts, Seen
+from stata_jax.models.layers import BlockConfig, LayerConfig, fire_each
 from stata_jax.models.stem import PatchEmbedding
-from stata_jax.models.transformer import SpikingTransformer
-from stata_jax.ops.attention import spiking_attention
+from stata_jax.models.transformer import Attended, SpikingTransformer
 
 
 class Stem(PatchEmbedding):
     """Patch embedding: four times conv BN LIF [max-pool], which is f; then f + LIF(BN(conv f))."""
 
     @nn.compact
-    def __call__(self, images: jax.Array, *, train: bool) -> tuple[jax.Array, Seen]:
+    def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
         """Maps images (1 or T, B, H, W, C) to sums of two spikes (T, B, H', W', D)."""
-        rates, x = {}, images
+        x = images
         for i in range(4):
-            x, rates[f"lif{i}"] = self.fire(x, i, str(i), train=train)
-            x = self.pool(x, i)
-        y, rates["lif4"] = self.fire(x, 4, "4", train=train)
-        return x + y, {"rates": rates}
+            x = self.pool(self.fire(x, i, str(i), train=train), i)
+        return x + self.fire(x, 4, "4", train=train)
 
 
 class Attention(nn.Module):
     """Spiking self-attention: q, k, v = LIF(BN(W x)); x + LIF(BN(W LIF(q k^T v s)))."""
 
-    parts: Parts
-    dim: int
-    heads: int
-    scale: float
-    qkv_bias: bool
+    config: LayerConfig
+    block: BlockConfig
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool, positions: jax.Array | None) -> tuple[jax.Array, Seen]:
-        """Maps tokens (T, B, N, D) to tokens; has seen the spikes q, k, v and those after attention."""
-        parts = self.parts
-        spikes, rates = parts.linear_and_fire(self.dim, ("q", "k", "v"), x, use_bias=self.qkv_bias, train=train)
-        attention = functools.partial(spiking_attention, heads=self.heads, scale=self.scale)
-        current = keeping_bytes(attention, lean=parts.lean)(spikes["q"], spikes["k"], spikes["v"])
-        attended, rates["attended"] = parts.lif("attended", after_attention=True)(current)
-        product = parts.linear(self.dim, "projection", use_bias=True)
-        out, rates["projection"] = product.fire(attended, parts.lif("projection"), train=train)
-        return x + out, spikes | {"attended": attended, "rates": rates}
+    def __call__(self, x: jax.Array, *, train: bool, positions: jax.Array | None) -> Attended:
+        """Maps tokens (T, B, N, D) to tokens, and to the spikes q and k of the attention."""
+        config, block = self.config, self.block
+        layers = [config.linear(block.dim, n, use_bias=block.qkv_bias, counts=block.counts) for n in "qkv"]
+        q, k, v = fire_each(layers, [config.lif(name) for name in "qkv"], x, train=train)
+        current = config.ops.attention(q, k, v, heads=block.heads, scale=block.scale)
+        attended = config.lif("attended", after_attention=True)(current)
+        projection = config.linear(block.dim, "projection", use_bias=True)
+        out = projection.fire(attended, config.lif("projection"), train=train)
+        self.sow("intermediates", "spikes", {"q": q, "k": k, "v": v, "attended": attended})
+        return x + out, q, k
 
 
 class MLP(nn.Module):
     """The feed-forward network: x + LIF(BN(W LIF(BN(W x))))."""
 
-    parts: Parts
-    dim: int
-    hidden: int
+    config: LayerConfig
+    block: BlockConfig
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, Seen]:
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Maps tokens (T, B, N, D) to tokens."""
-        parts, rates = self.parts, {}
-        y, rates["hidden"] = parts.linear(self.hidden, "up", use_bias=True).fire(x, parts.lif("hidden"), train=train)
-        y, rates["out"] = parts.linear(self.dim, "down", use_bias=True).fire(y, parts.lif("out"), train=train)
-        return x + y, {"rates": rates}
+        config, block = self.config, self.block
+        up = config.linear(block.hidden, "up", use_bias=True, counts=block.counts)
+        down = config.linear(block.dim, "down", use_bias=True)
+        y = up.fire(x, config.lif("hidden"), train=train)
+        return x + down.fire(y, config.lif("out"), train=train)
 
 
 class Spikformer(SpikingTransformer):
-    """Spikformer (Zhou et al., 2023): residuals are sums of spikes, so that not all of its products take spikes."""
+    """Spikformer (Zhou et al., 2023): residuals are sums of spikes, so that not all of its matmuls take spikes."""
 
     stem_class, attention_class, mlp_class = Stem, Attention, MLP
 
     def embed_anchor(self, anchor: jax.Array) -> jax.Array:
         """The anchor as spikes, since these blocks take spikes."""
-        return self.parts.lif("anchor")(anchor)[0]
+        return self.layers.lif("anchor")(anchor)
 
     @property
-    def parts(self) -> Parts:
-        """What its layers are made by; the CIFAR models have linear layers where the others have 1x1 convolutions."""
-        most = 2 * (1 + self.depth)  # spikes that one entry adds up, from the stem on
-        return dataclasses.replace(super().parts, small_linear=self.qkv_bias, lean=self.lean and most <= 255)
+    def layers(self) -> LayerConfig:
+        """What all layers share; the CIFAR models have linear layers where the others have 1x1 convolutions."""
+        return dataclasses.replace(super().layers, small_linear=self.qkv_bias)
+
+    def block(self, grid: tuple[int, int]) -> BlockConfig:
+        """What all blocks share; an entry of the last residual adds two spikes a block and two of the stem."""
+        return dataclasses.replace(super().block(grid), counts=2 * (1 + self.depth) <= 255)

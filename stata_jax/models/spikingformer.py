@@ -1,71 +1,60 @@
-"""Spikingformer: neurons come before the products, and the residuals add membrane currents."""
-
-import functools
+"""Spikingformer: neurons come before the matmuls, and the residuals add membrane currents."""
 
 import flax.linen as nn
 import jax
 
-from stata_jax.kernels.residuals import keeping_bytes
-from stata_jax.models.layers import Parts, Seen
+from stata_jax.models.layers import BlockConfig, LayerConfig, fire_each
 from stata_jax.models.stem import PatchEmbedding
-from stata_jax.models.transformer import SpikingTransformer
-from stata_jax.ops.attention import spiking_attention
+from stata_jax.models.transformer import Attended, SpikingTransformer
 
 
 class Stem(PatchEmbedding):
     """Patch embedding: conv BN, then four times LIF, [max-pool], conv BN."""
 
     @nn.compact
-    def __call__(self, images: jax.Array, *, train: bool) -> tuple[jax.Array, Seen]:
+    def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
         """Maps images (1 or T, B, H, W, C) to currents (T, B, H', W', D)."""
-        rates, x = {}, images
+        x = images
         for i in range(4):
-            x, rates[f"lif{i + 1}"] = self.fire(x, i, str(i + 1), train=train)
-            x = self.pool(x, i)
-        return self.convolve(x, 4, train=train), {"rates": rates}
+            x = self.pool(self.fire(x, i, str(i + 1), train=train), i)
+        return self.convolve(x, 4, train=train)
 
 
 class Attention(nn.Module):
     """Spiking self-attention: x' = LIF(x); q, k, v = LIF(BN(W x')); x + BN(W LIF(q k^T v s))."""
 
-    parts: Parts
-    dim: int
-    heads: int
-    scale: float
-    qkv_bias: bool
+    config: LayerConfig
+    block: BlockConfig
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool, positions: jax.Array | None) -> tuple[jax.Array, Seen]:
-        """Maps tokens (T, B, N, D) to tokens; has seen the spikes q, k, v and those after attention."""
-        parts = self.parts
-        into, rate = parts.lif("in")(x)
-        spikes, rates = parts.linear_and_fire(self.dim, ("q", "k", "v"), into, use_bias=self.qkv_bias, train=train)
-        rates["in"] = rate
-        attention = functools.partial(spiking_attention, heads=self.heads, scale=self.scale)
-        current = keeping_bytes(attention, lean=parts.lean)(spikes["q"], spikes["k"], spikes["v"])
-        attended, rates["attended"] = parts.lif("attended", after_attention=True)(current)
-        out = parts.linear(self.dim, "projection", use_bias=True)(attended, train=train)
-        return x + out, spikes | {"attended": attended, "rates": rates}
+    def __call__(self, x: jax.Array, *, train: bool, positions: jax.Array | None) -> Attended:
+        """Maps tokens (T, B, N, D) to tokens, and to the spikes q and k of the attention."""
+        config, block = self.config, self.block
+        layers = [config.linear(block.dim, name, use_bias=block.qkv_bias) for name in "qkv"]
+        q, k, v = fire_each(layers, [config.lif(name) for name in "qkv"], config.lif("in")(x), train=train)
+        current = config.ops.attention(q, k, v, heads=block.heads, scale=block.scale)
+        attended = config.lif("attended", after_attention=True)(current)
+        out = config.linear(block.dim, "projection", use_bias=True)(attended, train=train)
+        self.sow("intermediates", "spikes", {"q": q, "k": k, "v": v, "attended": attended})
+        return x + out, q, k
 
 
 class MLP(nn.Module):
     """The feed-forward network: x + BN(W LIF(BN(W LIF(x))))."""
 
-    parts: Parts
-    dim: int
-    hidden: int
+    config: LayerConfig
+    block: BlockConfig
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, Seen]:
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Maps tokens (T, B, N, D) to tokens."""
-        parts, rates = self.parts, {}
-        y, rates["in"] = parts.lif("in")(x)
-        y, rates["hidden"] = parts.linear(self.hidden, "up", use_bias=True).fire(y, parts.lif("hidden"), train=train)
-        y = parts.linear(self.dim, "down", use_bias=True)(y, train=train)
-        return x + y, {"rates": rates}
+        config, block = self.config, self.block
+        up = config.linear(block.hidden, "up", use_bias=True)
+        y = up.fire(config.lif("in")(x), config.lif("hidden"), train=train)
+        return x + config.linear(block.dim, "down", use_bias=True)(y, train=train)
 
 
 class Spikingformer(SpikingTransformer):
-    """Spikingformer (Zhou et al., 2023): all products but the first convolution and the head take binary spikes."""
+    """Spikingformer (Zhou et al., 2023): all matmuls but the first convolution and the head take binary spikes."""
 
     stem_class, attention_class, mlp_class = Stem, Attention, MLP

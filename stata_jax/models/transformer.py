@@ -1,7 +1,6 @@
 """What the families share around the encoder loop: the stem's place, the anchor, the pool and the head."""
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -9,23 +8,29 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 
-from stata_jax.models.encoder import encode
+from stata_jax.models.encoder import Attended, Aux, encode
 from stata_jax.models.initial import normal_002
-from stata_jax.models.layers import Parts, Seen
+from stata_jax.models.layers import BlockConfig, LayerConfig
+from stata_jax.ops.operations import PLAIN, Operations
 from stata_jax.pruning.maps import Aligned
+from stata_jax.pruning.select import Sparsity
 from stata_jax.registries import INTRA_TOKENS, MATCHES, NEURONS, POOLS
+
+__all__ = ["Attended", "SpikingTransformer"]
 
 
 class Block(nn.Module):
     """One block of a family: attention, then the MLP; the encoder loop may drop tokens between the two."""
 
-    make_attention: Callable[[], nn.Module]
-    make_mlp: Callable[[], nn.Module]
+    attention_class: type[nn.Module]
+    mlp_class: type[nn.Module]
+    layers: LayerConfig
+    block: BlockConfig
 
     def setup(self) -> None:
         """Makes the two parts, which are this block's."""
-        self.attention = self.make_attention()
-        self.mlp = self.make_mlp()
+        self.attention = self.attention_class(self.layers, self.block)
+        self.mlp = self.mlp_class(self.layers, self.block)
 
 
 class SpikingTransformer(nn.Module):
@@ -55,11 +60,10 @@ class SpikingTransformer(nn.Module):
       timestep_wise: Whether each timestep keeps its own tokens.
       slots: `sorted` or `stable`.
       pool: `all` averages all tokens that are left before the head, `tokens` all but the anchor.
-      dtype: Type of convolutions and products; neurons and statistics are float32.
+      dtype: Type of convolutions and matmuls; neurons and statistics are float32.
       axis_name: Name of the device axis over which statistics are taken, or None.
       align: Which attention maps the alignment losses need.
-      lean: Whether training keeps spikes in bytes for the backward pass.
-      recompute: Whether, lean as well, the backward pass computes cheap products again that are no narrower than x.
+      ops: The operations: the plain ones, or faster ones with the same results.
     """
 
     num_classes: int
@@ -88,8 +92,7 @@ class SpikingTransformer(nn.Module):
     align: Aligned = Aligned()
     dtype: Any = jnp.float32
     axis_name: str | None = None
-    lean: bool = False
-    recompute: bool = False
+    ops: Operations = PLAIN
 
     # What a family is made of.
     stem_class: ClassVar[Any]
@@ -97,49 +100,58 @@ class SpikingTransformer(nn.Module):
     mlp_class: ClassVar[Any]
     has_dvs_mode: ClassVar[bool] = False
 
-    @nn.nowrap
-    def make_attention(self, grid: tuple[int, int]) -> nn.Module:
-        """The attention of one block, over patches that lay on `grid`, with its residual."""
-        attention: nn.Module = self.attention_class(
-            self.parts, self.dim, self.heads, self.attention_scale, self.qkv_bias
-        )
-        return attention
-
-    @nn.nowrap
-    def make_mlp(self) -> nn.Module:
-        """The MLP of one block, with its residual."""
-        mlp: nn.Module = self.mlp_class(self.parts, self.dim, self.mlp_ratio * self.dim)
-        return mlp
-
     def embed_anchor(self, anchor: jax.Array) -> jax.Array:
         """The anchor (T, B, 1, D) as it joins the patch tokens: a current, unless a family says otherwise."""
         return anchor
 
-    def readout(self, features: jax.Array) -> tuple[jax.Array, Seen]:
+    def readout(self, features: jax.Array) -> jax.Array:
         """From the mean token (T, B, D) to logits of each timestep (T, B, num_classes)."""
-        return nn.Dense(self.num_classes, kernel_init=normal_002, name="head")(features), {"rates": {}}
+        self.sow("intermediates", "head_input", features)
+        return nn.Dense(self.num_classes, kernel_init=normal_002, name="head")(features)
 
     @property
-    def parts(self) -> Parts:
-        """What the layers of this network are made by."""
-        return Parts(
+    def layers(self) -> LayerConfig:
+        """What all layers of this network share."""
+        return LayerConfig(
             tau=self.tau,
             threshold=self.threshold,
             attention_threshold=self.attention_threshold,
             alpha=self.surrogate_alpha,
             learn_tau=self.neuron == "plif",
-            small_conv=False,
-            small_linear=False,
             dtype=self.dtype,
             axis_name=self.axis_name,
-            lean=self.lean,
-            recompute=self.recompute,
+            ops=self.ops,
+        )
+
+    @nn.nowrap
+    def block(self, grid: tuple[int, int]) -> BlockConfig:
+        """What all blocks share, over patches that lay on `grid`."""
+        return BlockConfig(
+            dim=self.dim,
+            hidden=self.mlp_ratio * self.dim,
+            heads=self.heads,
+            scale=self.attention_scale,
+            qkv_bias=self.qkv_bias,
+            grid=grid,
+            dvs_mode=self.dvs_mode,
+        )
+
+    @property
+    def sparsity(self) -> Sparsity:
+        """Which tokens the blocks drop."""
+        return Sparsity(
+            anchor=self.anchor,
+            keep_rate=self.keep_rate,
+            prune_at=tuple(self.prune_at),
+            metric=self.metric,
+            timestep_wise=self.timestep_wise,
+            slots=self.slots,
         )
 
     @nn.compact
     def __call__(
         self, images: jax.Array, *, train: bool = False, key: jax.Array | None = None
-    ) -> tuple[jax.Array, Seen]:
+    ) -> tuple[jax.Array, Aux]:
         """Classifies images.
 
         Args:
@@ -148,49 +160,43 @@ class SpikingTransformer(nn.Module):
           key: A JAX random key, needed by the metric `random` alone.
 
         Returns:
-          Logits, shape (B, num_classes), float32, and `aux`, everything that losses, pictures and figures read:
-          `embed` (T, B, N, D), what `encode` has seen, `step_logits` (T, B, num_classes), whose mean over time the
-          logits are, and `rates`, the firing rate of each neuron layer that the patches pass, by name.
+          Logits, shape (B, num_classes), float32, and `aux`, what losses and pictures read: `embed` (T, B, N, D), what
+          `encode` returns, and `step_logits` (T, B, num_classes), whose mean over time the logits are. The collection
+          `intermediates` has the firing rate of each neuron layer (see `firing_rates`), the input of each layer with
+          weights, the operands of attention, and the output of each block.
 
         Raises:
           ValueError: If the images have another rank, are not floating, or do not divide into patches, or if a setting
             is impossible.
         """
         images = self._checked(images).astype(self.dtype)
-        patches = self.stem_class(self.parts, self.dim, self.timesteps, self.pooling, name="stem")
-        embedded, stem = patches(images, train=train)
-        timesteps, batch, *grid = embedded.shape[:4]
+        embedded = self.stem_class(self.layers, self.dim, self.timesteps, self.pooling, name="stem")(
+            images, train=train
+        )
+        timesteps, batch, rows, columns = embedded.shape[:4]
         embed = rearrange(embedded, "t b h w d -> t b (h w) d")
         tokens = embed
         if self.anchor:
             vector = self.param("anchor", nn.initializers.normal(self.anchor_init), (self.dim,), jnp.float32)
             anchor = jnp.broadcast_to(vector.astype(self.dtype), (timesteps, batch, 1, self.dim))
             tokens = jnp.concatenate([self.embed_anchor(anchor), tokens], axis=2)
-        make_attention = functools.partial(self.make_attention, (grid[0], grid[1]))
-        tokens, seen = encode(
+        parts = self.attention_class, self.mlp_class, self.layers, self.block((rows, columns))
+        tokens, aux = encode(
             tokens,
-            [Block(make_attention, self.make_mlp, name=f"block{l}") for l in range(self.depth)],
+            [Block(*parts, name=f"block{l}") for l in range(self.depth)],
             train=train,
             key=jax.random.key(0) if key is None else key,
-            anchor=self.anchor,
             heads=self.heads,
             scale=self.attention_scale,
-            keep_rate=self.keep_rate,
-            prune_at=tuple(self.prune_at),
-            metric=self.metric,
-            timestep_wise=self.timestep_wise,
-            slots=self.slots,
+            sparsity=self.sparsity,
             align=self.align,
-            lean=self.parts.lean,
+            ops=self.ops,
         )
         pooled = tokens[:, :, 1:] if self.anchor and self.pool == "tokens" else tokens
-        step_logits, head = self.readout(jnp.mean(pooled.astype(jnp.float32), axis=2))
-        rates = {f"stem/{name}": rate for name, rate in stem["rates"].items()}
-        for l, block in enumerate(seen["blocks"]):
-            for part in ("attention", "mlp"):
-                rates |= {f"block{l}/{part}/{name}": rate for name, rate in block[part]["rates"].items()}
-        rates |= {f"head/{name}": rate for name, rate in head["rates"].items()}
-        return jnp.mean(step_logits, axis=0), {"embed": embed, "step_logits": step_logits, "rates": rates} | seen
+        step_logits = self.readout(jnp.mean(pooled.astype(jnp.float32), axis=2))
+        for l, out in enumerate(aux.pop("out")):
+            self.sow("intermediates", f"block{l}_out", out)
+        return jnp.mean(step_logits, axis=0), {"embed": embed, "step_logits": step_logits} | aux
 
     def _checked(self, images: jax.Array) -> jax.Array:
         choices = {"pool": (self.pool, POOLS), "neuron": (self.neuron, NEURONS), "match": (self.align.match, MATCHES)}

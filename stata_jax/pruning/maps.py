@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 
-from stata_jax.kernels.residuals import later
 from stata_jax.pruning.select import gather_tokens
 from stata_jax.registries import MATCHES
 
@@ -32,6 +31,7 @@ class Aligned(NamedTuple):
     intra_tokens: str = "patches"
 
 
+@jax.named_scope("map")
 def attention_map(q: jax.Array, k: jax.Array, *, heads: int, scale: float) -> jax.Array:
     """The attention map of every head: `phi = Q K^T s`.
 
@@ -49,7 +49,7 @@ def attention_map(q: jax.Array, k: jax.Array, *, heads: int, scale: float) -> ja
 
 
 def head_mean_map(q: jax.Array, k: jax.Array, *, heads: int, scale: float) -> jax.Array:
-    """The attention map averaged over heads, `mean_h phi`: one product over the whole width.
+    """The attention map averaged over heads, `mean_h phi`: one matmul over the whole width.
 
     Args:
       q: Queries, shape (T, B, N, D).
@@ -64,7 +64,7 @@ def head_mean_map(q: jax.Array, k: jax.Array, *, heads: int, scale: float) -> ja
 
 
 def time_mean_map(q: jax.Array, k: jax.Array, *, heads: int, scale: float) -> jax.Array:
-    """The attention map averaged over timesteps, `mean_t phi`: one product over time and head channels.
+    """The attention map averaged over timesteps, `mean_t phi`: one matmul over time and head channels.
 
     Args:
       q: Queries, shape (T, B, N, D).
@@ -140,8 +140,7 @@ def match_tokens(x: jax.Array, index: jax.Array | None, *, tokens: int, match: s
         return x
     # As a matmul for each timestep and image, which needs no transpose of `x`, nor of its gradient.
     resize = _resizing(x.shape[2], tokens, anchor=anchor)
-    # They depend on `x`, so that the backward pass makes its own, and these are not kept for it.
-    resize = jnp.broadcast_to(later(resize, after=x), (*x.shape[:2], *resize.shape))
+    resize = jnp.broadcast_to(resize, (*x.shape[:2], *resize.shape))
     return jnp.matmul(resize, x.astype(jnp.float32), precision=jax.lax.Precision.HIGHEST)
 
 

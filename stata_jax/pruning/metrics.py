@@ -1,4 +1,4 @@
-"""What ranks the patch tokens: one score per token and timestep."""
+"""What ranks the patch tokens: one function a metric, one score per token and timestep."""
 
 import jax
 import jax.numpy as jnp
@@ -6,11 +6,68 @@ import jax.numpy as jnp
 from stata_jax.registries import METRICS
 
 
+@jax.named_scope("scores")
+def token_scores(metric: str, *, tokens: jax.Array, q: jax.Array, k: jax.Array, key: jax.Array) -> jax.Array:
+    """Scores of the patch tokens by a metric.
+
+    Args:
+      metric: A name of `stata_jax.registries.METRICS`, or `module:function` of one of your own.
+      tokens: Patch tokens after attention, without the anchor, shape (T, B, N, D).
+      q: Queries of all tokens, shape (T, B, N, D), or (T, B, N + 1, D) with the anchor at index 0.
+      k: Keys, in the shape of `q`.
+      key: A JAX random key.
+
+    Returns:
+      Scores, shape (T, B, N), float32, higher for tokens to keep. No gradient flows through them.
+
+    Raises:
+      ValueError: For an unknown metric, for one that needs an anchor and has none, and for shapes that disagree.
+
+    Source: STATA, Eq. 9 and Tables 1, 2 and 5.
+    """
+    timesteps, batch, n, width = tokens.shape
+    anchors = q.shape[2] - n
+    if q.shape != k.shape or q.shape != (timesteps, batch, n + anchors, width) or anchors not in (0, 1):
+        raise ValueError(f"tokens {tokens.shape}, q {q.shape} and k {k.shape} do not belong together")
+    if not METRICS.is_possible(metric):
+        raise ValueError(f"unknown metric {metric!r}: use one of {', '.join(METRICS)}")
+    scores: jax.Array = METRICS[metric](tokens=tokens, q=q, k=k, key=key)
+    if scores.shape != (timesteps, batch, n):
+        raise ValueError(
+            f"metric {metric!r} returns shape {scores.shape}, but tokens {tokens.shape} need one score each"
+        )
+    return jax.lax.stop_gradient(scores.astype(jnp.float32))
+
+
+def anchor(*, tokens: jax.Array, q: jax.Array, k: jax.Array, key: jax.Array) -> jax.Array:
+    """Attention of the anchor, the token at index 0, to each patch token (Eq. 9); see `query_scores`."""
+    if q.shape[2] == tokens.shape[2]:
+        raise ValueError("metric 'anchor' ranks by the anchor token, and these tokens have none")
+    return query_scores(q[:, :, 0], k[:, :, 1:])
+
+
+def ssa(*, tokens: jax.Array, q: jax.Array, k: jax.Array, key: jax.Array) -> jax.Array:
+    """Attention that each patch token receives from all of them and all heads; see `query_scores`."""
+    # The sum, not the mean, in float32: whole numbers again.
+    q, k = (x[:, :, q.shape[2] - tokens.shape[2] :].astype(jnp.float32) for x in (q, k))
+    return query_scores(jnp.sum(q, axis=2), k)
+
+
+def l1(*, tokens: jax.Array, q: jax.Array, k: jax.Array, key: jax.Array) -> jax.Array:
+    """The l1 norm of each token."""
+    return jnp.sum(jnp.abs(tokens.astype(jnp.float32)), axis=-1)
+
+
+def random(*, tokens: jax.Array, q: jax.Array, k: jax.Array, key: jax.Array) -> jax.Array:
+    """Uniform noise, other noise at each timestep; an image's noise depends on its place in the batch."""
+    return jax.random.uniform(key, tokens.shape[:3])
+
+
 def query_scores(query: jax.Array, keys: jax.Array) -> jax.Array:
     """Attention that one query pays to each token: `A[t] = mean_h(Q_0[t] K[t]^T s)`, up to the constant `s / h`.
 
-    The heads are slices of the width, so that their sum is one product over the width. The constant changes no
-    ranking; without it the scores of spikes are whole numbers, and tied scores are equal to the last bit.
+    The heads are slices of the width, so that their sum is one matmul over the width. The constant changes no ranking;
+    without it the scores of spikes are whole numbers, and tied scores are equal to the last bit.
 
     Args:
       query: `Q_0`, shape (T, B, D).
@@ -22,49 +79,3 @@ def query_scores(query: jax.Array, keys: jax.Array) -> jax.Array:
     Source: STATA, Eq. 9.
     """
     return jnp.einsum("tbd,tbnd->tbn", query, keys, preferred_element_type=jnp.float32)
-
-
-def token_scores(metric: str, *, tokens: jax.Array, q: jax.Array, k: jax.Array, key: jax.Array) -> jax.Array:
-    """Scores of the patch tokens by one of the metrics that the paper compares.
-
-    - `anchor`: attention of the anchor, the token at index 0, to each patch token (Eq. 9).
-    - `ssa`: attention that each patch token receives, averaged over the patch tokens and heads.
-    - `l1`: l1 norm of the token.
-    - `random`: uniform noise, other noise at each timestep; an image's noise depends on its place in the batch.
-
-    `anchor` and `ssa` leave out constant factors, see `query_scores`.
-
-    Args:
-      metric: One of `METRICS`.
-      tokens: Patch tokens after attention, without the anchor, shape (T, B, N, D).
-      q: Queries of all tokens, shape (T, B, N, D), or (T, B, N + 1, D) with the anchor at index 0.
-      k: Keys, in the shape of `q`.
-      key: A JAX random key, which only `random` uses.
-
-    Returns:
-      Scores, shape (T, B, N), float32, higher for tokens to keep. No gradient flows through them.
-
-    Raises:
-      ValueError: For an unknown metric, for `anchor` without an anchor, and for shapes that disagree.
-
-    Source: STATA, Eq. 9 and Tables 1, 2 and 5.
-    """
-    timesteps, batch, n, width = tokens.shape
-    anchors = q.shape[2] - n
-    if q.shape != k.shape or q.shape != (timesteps, batch, n + anchors, width) or anchors not in (0, 1):
-        raise ValueError(f"tokens {tokens.shape}, q {q.shape} and k {k.shape} do not belong together")
-    if metric == "random":
-        return jax.random.uniform(key, (timesteps, batch, n))
-    if metric == "l1":
-        return jax.lax.stop_gradient(jnp.sum(jnp.abs(tokens.astype(jnp.float32)), axis=-1))
-    if metric == "anchor":
-        if anchors == 0:
-            raise ValueError("metric 'anchor' ranks by the anchor token, and these tokens have none")
-        query = q[:, :, 0]
-    elif metric == "ssa":
-        # The sum, not the mean, in float32: whole numbers again.
-        q, k = q.astype(jnp.float32), k.astype(jnp.float32)
-        query = jnp.sum(q[:, :, anchors:], axis=2)
-    else:
-        raise ValueError(f"unknown metric {metric!r}: use one of {', '.join(METRICS)}")
-    return jax.lax.stop_gradient(query_scores(query, k[:, :, anchors:]))

@@ -1,11 +1,84 @@
 """Which tokens stay: a ranking with fair ties, a static number of kept tokens, and the gather."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from stata_jax.pruning.placement import kept_tokens
+from stata_jax.registries import SLOTS
+
+
+@dataclasses.dataclass(frozen=True)
+class Sparsity:
+    """Which tokens the blocks drop.
+
+    Attributes:
+      anchor: Whether there is an anchor token, the first one, which is never dropped.
+      keep_rate: gamma, the share of the patch tokens that a pruning block keeps; 1 prunes nothing.
+      prune_at: `P_I`, the blocks that prune.
+      metric: What ranks the tokens, see `token_scores`.
+      timestep_wise: Whether each timestep keeps its own tokens.
+      slots: `sorted` or `stable`, the order of the kept tokens, see `stable_slots`.
+
+    Raises:
+      ValueError: If `slots` is unknown.
+    """
+
+    anchor: bool = False
+    keep_rate: float = 1.0
+    prune_at: tuple[int, ...] = ()
+    metric: str = "anchor"
+    timestep_wise: bool = True
+    slots: str = "sorted"
+
+    def __post_init__(self) -> None:
+        """Checks `slots`."""
+        if self.slots not in SLOTS:
+            raise ValueError(f"unknown slots {self.slots!r}: use one of {', '.join(SLOTS)}")
+
+
+def all_positions(tokens: jax.Array, *, anchor: bool) -> jax.Array:
+    """The patch index of each token of (T, B, N, D) before the first pruning, shape (T, B, N - anchor), int32."""
+    timesteps, batch, n, _ = tokens.shape
+    return jnp.broadcast_to(jnp.arange(n - anchor, dtype=jnp.int32), (timesteps, batch, n - anchor))
+
+
+@jax.named_scope("prune")
+def prune(
+    tokens: jax.Array, scores: jax.Array, positions: jax.Array, sparsity: Sparsity, *, patches: int
+) -> tuple[jax.Array, jax.Array, jax.Array | None, jax.Array]:
+    """Drops the tokens with the lowest scores (Algorithm 1, lines of `l in P_I`).
+
+    Args:
+      tokens: Shape (T, B, N + anchor, D).
+      scores: Shape (T, B, N).
+      positions: Patch index of each token, shape (T, B, N).
+      sparsity: How many are kept, and in which order.
+      patches: Number of patches in the image.
+
+    Returns:
+      The kept tokens (T, B, K + anchor, D), their patch indices (T, B, K), the indices that put them into the order of
+      the patches (T, B, K + anchor) or None where they are in it, and their indices among `tokens`, of that shape too.
+    """
+    keep = kept_tokens(positions.shape[2], sparsity.keep_rate)
+    index = top_tokens(scores, positions, keep=keep, total=patches, timestep_wise=sparsity.timestep_wise)
+    order = None
+    if sparsity.slots == "stable":
+        index = stable_slots(index, gather_tokens(positions, index))
+        order = jnp.argsort(gather_tokens(positions, index), axis=-1)
+        order = _beside_anchor(order) if sparsity.anchor else order
+    positions = gather_tokens(positions, index)
+    index = _beside_anchor(index) if sparsity.anchor else index
+    return gather_tokens(tokens, index), positions, order, index
+
+
+def _beside_anchor(index: jax.Array) -> jax.Array:
+    """Turns indices of patch tokens into indices of all tokens, the anchor's first: (T, B, K) to (T, B, K + 1)."""
+    return jnp.concatenate([jnp.zeros_like(index[..., :1]), index + 1], axis=-1)
 
 
 def scattered_order(n: int) -> np.ndarray:

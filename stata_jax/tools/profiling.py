@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from stata_jax.kernels.compilation import peak_bytes
+from stata_jax.train.compilation import peak_bytes
 from stata_jax.train.parallel import device_names
 
 

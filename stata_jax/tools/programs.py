@@ -116,8 +116,8 @@ def _compiled(mapped: Any, *arguments: Any, profiled: bool = False) -> tuple[Cal
     """A mapped program compiled for its arguments, and what it needs, on all devices together."""
     import jax
 
-    from stata_jax.kernels.compilation import compile_program
     from stata_jax.tools.profiling import compiler_account
+    from stata_jax.train.compilation import compile_program
 
     begin = time.perf_counter()
     program = compile_program(mapped.lower(*arguments), profiled=profiled)

@@ -83,7 +83,7 @@ def _place(scope: str) -> str:
         name = part.partition(".")[0]  # of `q.fire`, a method of q
         if "->" not in part and name not in (network, *parts[-1:]):
             parts.append(name)
-    while parts and parts[-1] in ("linear", "conv", "norm", "matmul", "product"):
+    while parts and parts[-1] in ("linear", "conv", "norm", "norm.fire", "matmul"):
         parts.pop()
     return "/".join(parts)
 

@@ -1,13 +1,12 @@
 """Firing rates of what enters the layers of a model, measured on images."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict
 
-from stata_jax.models.layers import ConvNorm, LinearNorm
 from stata_jax.models.transformer import SpikingTransformer
 
 
@@ -30,23 +29,22 @@ def input_rates(
       By the name of each layer with weights, as in `count_macs`, and by `block{l}/spikes/` q, k and v for the operands
       of attention; each of shape (B,).
     """
+    _, updated = model.apply(variables, images, train=train, key=key, mutable=["batch_stats", "intermediates"])
     rates: dict[str, jax.Array] = {}
-
-    def mean(x: jax.Array) -> jax.Array:
-        return jnp.mean(x.astype(jnp.float32), axis=(0, *range(2, x.ndim)))
-
-    def look(layer: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
-        module = context.module
-        weighted = isinstance(module, ConvNorm | LinearNorm) and context.method_name == "operands"
-        if weighted or (module.path == ("head",) and context.method_name == "__call__"):
-            rates["/".join(module.path)] = mean(args[0])
-        return layer(*args, **kwargs)
-
-    with nn.intercept_methods(look):
-        (_, aux), _ = model.apply(variables, images, train=train, key=key, mutable=["batch_stats"])
-    for l, block in enumerate(aux["blocks"]):
-        rates |= {f"block{l}/spikes/{name}": mean(block["attention"][name]) for name in "qkv"}
+    for path, values in flatten_dict(updated["intermediates"]).items():
+        *modules, name = path
+        if name == "input":
+            rates["/".join(modules)] = _image_means(values[-1])
+        elif name == "head_input":
+            rates["head"] = jnp.mean(values[-1].astype(jnp.float32), axis=(0, -1))
+        elif name == "spikes":
+            rates |= {f"{modules[0]}/spikes/{of}": _image_means(values[-1][of]) for of in "qkv"}
     return rates
+
+
+def _image_means(x: jax.Array) -> jax.Array:
+    """The mean of (T, B, ...) over all axes but the batch."""
+    return jnp.mean(x.astype(jnp.float32), axis=(0, *range(2, x.ndim)))
 
 
 def mean_rates(

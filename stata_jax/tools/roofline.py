@@ -125,7 +125,7 @@ def row_of(scope: str) -> Row:
     if not part:
         return UPDATE
     names = scope.split("/")
-    if re.search(r"/(\w+\()*(matmul|product)\)*/", scope):  # see `ProductNorm.fire_in_training`
+    if re.search(r"/(\w+\()*matmul\)*/", scope):  # see `stata_jax.ops.operations.matmul_norm_lif`
         return part, MATMULS
     if any(name.startswith("norm.fire") for name in names):
         return part, BOTH

@@ -13,11 +13,10 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from stata_jax import build, config, stopping
+from stata_jax import build, config, speed, stopping
 from stata_jax.data.protocol import Source
-from stata_jax.kernels import compilation
 from stata_jax.streams import Stream, stream_key
-from stata_jax.train import balance, conditions, parallel, report, reuse
+from stata_jax.train import balance, compilation, conditions, parallel, report, reuse
 from stata_jax.train.checkpoint import CheckpointError, Checkpoints
 from stata_jax.train.disk import full_disk
 from stata_jax.train.evaluation import evaluate
@@ -55,7 +54,7 @@ def train(settings: ConfigDict, workdir: str | os.PathLike[str], *, source: Sour
 
 def _train(settings: ConfigDict, workdir: pathlib.Path, source: Source | None) -> dict[str, Any]:
     config.check(settings)
-    build.processor(settings)
+    speed.check_split(settings.train.cpu_devices, threads=settings.train.cpu_threads)
     build.check_devices(settings, parts=("train", "eval"))
     if not reuse.has_checkpoints(workdir):  # a resumed run no longer needs the weights that it started from
         reuse.check_start(settings)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from stata_jax.kernels.compilation import jit_once
+from stata_jax.train.compilation import jit_once
 
 
 @flax.struct.dataclass

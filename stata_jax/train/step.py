@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from stata_jax.ops.varying import varying
+from stata_jax.models.rates import firing_rates
 from stata_jax.train.state import TrainState, time_major
+from stata_jax.varying import varying
 
 Batch = dict[str, jax.Array]
 # (logits, aux, targets) to the loss and its terms; `balance` is a keyword of those that have an alignment.
@@ -74,10 +75,12 @@ def train_step(
         def loss_of(params: Any) -> tuple[jax.Array, tuple[Any, dict[str, Any]]]:
             variables = {"params": params, "batch_stats": batch_stats}
             inputs = time_major(images)
-            (logits, aux), updated = model.apply(variables, inputs, train=True, key=key, mutable=["batch_stats"])
+            collections = ["batch_stats", "intermediates"]
+            (logits, aux), updated = model.apply(variables, inputs, train=True, key=key, mutable=collections)
             loss, terms = objective(logits, aux, targets, **({} if balance is None else {"balance": balance}))
             hits = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
-            metrics = {"loss": loss, **terms, "accuracy": jnp.mean(hits.astype(jnp.float32)), "rates": aux["rates"]}
+            metrics: dict[str, Any] = {"loss": loss, **terms, "accuracy": jnp.mean(hits.astype(jnp.float32))}
+            metrics["rates"] = firing_rates(updated["intermediates"])
             return loss, (updated["batch_stats"], metrics)
 
         return jax.grad(loss_of, has_aux=True)(own_params)

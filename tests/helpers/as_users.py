@@ -5,10 +5,10 @@ from typing import Any
 
 import jax
 
-from stata_jax.kernels import compilation
+from stata_jax.kernels import process
 
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """`jax.jit` with the options of `compile_program`."""
-    options = {"xla_backend_optimization_level": 3} | compilation._CPU_OPTIONS
-    return jax.jit(function, compiler_options=compilation._known(options))
+    options = {"xla_backend_optimization_level": 3} | process.CPU_OPTIONS
+    return jax.jit(function, compiler_options=process.known(options))

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.models.aligned import maps_to_align
+from stata_jax import speed
+from stata_jax.models.aligned import maps_to_align, no_maps
 from stata_jax.pruning.align import inter_alignment, intra_alignment
 from stata_jax.pruning.maps import Aligned, maps_within
 
@@ -35,16 +36,16 @@ def spikes(dtype=jnp.float32):
     ]
 
 
-def made(align, given, *, order=(None,) * 4, kept=KEPT, lean=False):
+def made(align, given, *, order=(None,) * 4, kept=KEPT, kernels="cpu"):
     """What the blocks hand out one after the other, and the tokens of the last; all blocks have the same tokens."""
     tokens = jnp.ones((T, B, 1, D))
-    seen = {"order": list(order), "kept": {}, "positions": {}}
-    seen["aligned"] = {"within": {}, "patches": {}, "students": {}, "teachers": {}}
+    aux = {"order": list(order), "kept": {}, "positions": {}, "aligned": no_maps()}
+    ops = speed.operations(kernels)
     for l in range(len(given)):
-        tokens = maps_to_align(align, tokens, given[: l + 1], seen, lean=lean, **OPTIONS)
+        tokens = maps_to_align(align, tokens, given[: l + 1], aux, ops=ops, **OPTIONS)
         if l in kept:
-            seen["kept"][l], seen["positions"][l] = kept[l], kept[l][..., 1:]
-    return seen["aligned"], tokens
+            aux["kept"][l], aux["positions"][l] = kept[l], kept[l][..., 1:]
+    return aux["aligned"], tokens
 
 
 def explicit_map(q, k):
@@ -161,18 +162,18 @@ def test_one_timestep_and_one_head_have_no_teacher():
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("match", ["interpolate", "gather"])
-def test_lean_changes_no_gradient_and_the_deepest_is_taught_by_none(match, dtype):
+def test_kernels_change_no_gradient_and_the_deepest_is_taught_by_none(match, dtype):
     given, align = spikes(dtype), Aligned(intra_at=(0, 3), inter_at=(0, 2, 3), match=match)
 
-    def loss(given, *, lean, align=align):
-        aligned, tokens = made(align, given, lean=lean)
+    def loss(given, *, kernels, align=align):
+        aligned, tokens = made(align, given, kernels=kernels)
         between = inter_alignment(aligned["students"], aligned["teachers"], kind="mse")
         within = intra_alignment(aligned["within"], kind="mse", patches=aligned["patches"])
         return within + between + tokens.sum()
 
-    plain, lean = (as_users.jit(jax.grad(functools.partial(loss, lean=lean)))(given) for lean in (False, True))
+    plain, faster = (as_users.jit(jax.grad(functools.partial(loss, kernels=k)))(given) for k in ("plain", "cpu"))
     learning = [[bool(np.any(x)) for x in pair] for pair in plain]
     assert learning == [[True, True], [False, False], [True, True], [True, True]]
-    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-9), lean, plain)
-    between = jax.grad(functools.partial(loss, lean=True, align=align._replace(intra_at=())))(given)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-9), faster, plain)
+    between = jax.grad(functools.partial(loss, kernels="cpu", align=align._replace(intra_at=())))(given)
     assert not any(np.any(x) for x in between[3])

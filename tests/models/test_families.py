@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.kernels import hardware
-from stata_jax.models import layers
+from stata_jax import speed
+from stata_jax.kernels import fire
+from stata_jax.models.rates import firing_rates
 from stata_jax.models.registry import FAMILIES
 from stata_jax.pruning.maps import Aligned
 from stata_jax.train.losses import stata_loss
@@ -62,13 +63,22 @@ def built(name, **changes):
     return jax.jit(model.apply), weights(name, model.anchor), images
 
 
+@functools.cache
+def rates_of(name, **changes):
+    """The firing rates of a model."""
+    model, images = make(name, **changes)
+    apply = jax.jit(functools.partial(model.apply, mutable=["intermediates"]))
+    return firing_rates(apply(weights(name, model.anchor), images)[1]["intermediates"])
+
+
 @pytest.mark.parametrize("pruned", [False, True], ids=["dense", "pruned"])
 @pytest.mark.parametrize("name", VARIANTS)
 def test_logits_do_not_depend_on_batch_mates(name, pruned):
     """Neither other mates, nor their order, nor padding change an image's logits: no state leaks along the batch."""
     apply, variables, images = built(name, **(PRUNED if pruned else {}))
-    logits, aux = apply(variables, images)
-    assert all(0 < rate < 1 for name, rate in aux["rates"].items()), aux["rates"]
+    logits, _ = apply(variables, images)
+    rates = rates_of(name, **(PRUNED if pruned else {}))
+    assert all(0 < rate < 1 for rate in rates.values()), rates
     axis = images.ndim - 4  # of the batch
     order = np.array([2, 0, 3, 1])
     np.testing.assert_allclose(apply(variables, np.take(images, order, axis))[0], logits[order], rtol=0, atol=1e-6)
@@ -139,31 +149,34 @@ def test_the_spike_driven_map_is_not_computed_where_nobody_reads_it():
     assert shape not in logits_only.lower(variables, images).compile().as_text()
 
 
+@pytest.mark.parametrize("kernels", ["cpu", "gpu"])
 @pytest.mark.parametrize(
-    ("name", "recompute"),
+    ("name", "remat"),
     [("spikformer cifar", True), ("spikingformer imagenet", False), ("sdt gesture", False), ("sdt cifar plif", False)],
 )
-def test_an_accelerator_trains_as_a_processor_does(name, recompute, monkeypatch):
-    """Its forms of neurons, statistics, pools and products together: the same spikes, gradients and statistics."""
-    monkeypatch.setattr(layers, "NEXT_TO_NOTHING", 0)  # else all products are computed again
-    model, images = make(name, **PRUNED, lean=True, recompute=recompute)
+def test_kernels_train_as_the_plain_operations_do(name, remat, kernels, monkeypatch):
+    """Neurons, statistics, pools and matmuls together: the same spikes, gradients and statistics."""
+    monkeypatch.setattr(fire, "NEXT_TO_NOTHING", 0)  # else all matmuls are rematerialised
     variables = weights(name, True)
 
-    def step(params):
+    @functools.partial(jax.jit, static_argnames="model")
+    def step(params, model):
         def loss(params):
             given = variables | {"params": params}
-            (logits, aux), updates = model.apply(given, images, train=True, mutable=["batch_stats"])
-            return jnp.sum(jnp.square(logits)), (aux["rates"], aux["blocks"], updates)
+            collections = ["batch_stats", "intermediates"]
+            (logits, _), updates = model.apply(given, images, train=True, mutable=collections)
+            spikes = [updates["intermediates"][f"block{l}"]["attention"]["spikes"] for l in range(2)]
+            rates = firing_rates(updates["intermediates"])
+            return jnp.sum(jnp.square(logits)), (spikes, rates, updates["batch_stats"])
 
         return jax.grad(loss, has_aux=True)(params)
 
-    gradient, (rates, blocks, updates) = jax.jit(step)(variables["params"])
-    monkeypatch.setattr(hardware, "platform", lambda: "gpu")
-    other, (other_rates, other_blocks, other_updates) = jax.jit(functools.partial(step))(variables["params"])
-    for block, there in zip(blocks, other_blocks, strict=True):
-        for spikes in "qkv":
-            np.testing.assert_array_equal(there["attention"][spikes], block["attention"][spikes])
-    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
-    jax.tree.map(close, (other_rates, other_updates), (rates, updates))
+    model, images = make(name, **PRUNED, ops=speed.operations("plain"))
+    gradient, (spikes, *rest) = step(variables["params"], model)
+    other, (other_spikes, *other_rest) = step(
+        variables["params"], model.clone(ops=speed.operations(kernels, remat=remat))
+    )
+    jax.tree.map(np.testing.assert_array_equal, other_spikes, spikes)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), other_rest, rest)
     scale = max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradient))
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5 * scale), other, gradient)

@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 from norms import normal, normalise, run, statistics
 
-from stata_jax.kernels import hardware
-from stata_jax.models import layers
-from stata_jax.models.layers import ConvNorm, LinearNorm, fold_time
-from stata_jax.models.neuron import LIF
+from stata_jax import speed
+from stata_jax.models.layers import LIF, ConvNorm, LayerConfig, LinearNorm, fire_each
 
 KEY = jax.random.key(0)
 
@@ -56,28 +54,26 @@ def test_training_leaves_a_bias_to_the_running_mean():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize(
-    ("options", "learn_tau"), [({}, False), ({}, True), ({"lean": True, "recompute": True}, False)]
-)
-def test_a_layer_that_fires_leaves_its_bias_to_the_running_mean(options, learn_tau, dtype, monkeypatch):
-    monkeypatch.setattr(layers, "NEXT_TO_NOTHING", 0)  # else the product is always computed again
+@pytest.mark.parametrize(("kernels", "learn_tau"), [("plain", False), ("plain", True), ("cpu", False), ("gpu", False)])
+def test_a_layer_that_fires_leaves_its_bias_to_the_running_mean(kernels, learn_tau, dtype):
     x = jnp.asarray(normal(2, 3, 4, 6) > 0, jnp.float32)
-    layer = LinearNorm(8, use_bias=True, dtype=jnp.dtype(dtype), **options)
+    config = LayerConfig(learn_tau=learn_tau, dtype=jnp.dtype(dtype), ops=speed.operations(kernels, remat=True))
+    layer = LinearNorm(8, config, use_bias=True)
     variables = layer.init(KEY, x, train=False)
 
     def fire(layer, params):
-        def both(module, x):
-            return module.fire(x, LIF(learn_tau=learn_tau, parent=None).bind(tau), train=True)
+        def spikes(module, x):
+            return module.fire(x, LIF(config, parent=None).bind(tau), train=True)
 
         stats = variables["batch_stats"]
-        return nn.apply(both, layer, mutable=["batch_stats"])({"params": params, "batch_stats": stats}, x)
+        return nn.apply(spikes, layer, mutable=["batch_stats"])({"params": params, "batch_stats": stats}, x)
 
     tau = {"params": {"w": jnp.zeros(())}} if learn_tau else {}
     params = variables["params"]
-    (spikes, rate), updates = fire(layer, params)
-    (same, _), without = fire(layer.clone(use_bias=False), params | {"linear": {"kernel": params["linear"]["kernel"]}})
+    spikes, updates = fire(layer, params)
+    same, without = fire(layer.clone(use_bias=False), params | {"linear": {"kernel": params["linear"]["kernel"]}})
     np.testing.assert_array_equal(spikes, same)
-    assert 0 < rate < 1
+    assert 0 < float(jnp.mean(spikes.astype(jnp.float32))) < 1
     means = (u["batch_stats"]["norm"]["mean"] for u in (updates, without))
     rounded = params["linear"]["bias"].astype(dtype).astype(jnp.float32)
     np.testing.assert_allclose(next(means) - next(means), 0.1 * rounded, rtol=1e-4, atol=1e-7)
@@ -115,92 +111,37 @@ def test_a_static_image_once_stands_for_all_timesteps():
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7), once_updates, repeated_updates)
 
 
-def test_products_in_bfloat16_keep_float32_parameters():
+def test_matmuls_in_bfloat16_keep_float32_parameters():
     for family, x in [(LinearNorm, normal(2, 4)), (ConvNorm, normal(1, 1, 4, 4, 2))]:
-        layer = family(3, dtype=jnp.bfloat16)
+        layer = family(3, LayerConfig(dtype=jnp.bfloat16))
         y, variables = layer.init_with_output(KEY, jnp.asarray(x), train=True)
         assert y.dtype == jnp.bfloat16
         assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
 
 
-def test_fold_time_is_a_loop_over_timesteps():
-    x = jnp.asarray(normal(3, 2, 4, 5))
-    seen = []
-
-    def function(batch):
-        seen.append(batch.shape)
-        return jnp.sum(batch, axis=1)[:, :2]
-
-    y = fold_time(function, x)
-    assert seen == [(6, 4, 5)]
-    np.testing.assert_allclose(y, [np.sum(x[t], axis=1)[:, :2] for t in range(3)], rtol=1e-6)
-
-
-@pytest.mark.parametrize(("features", "recompute", "products"), [(8, True, 4), (8, False, 3), (7, True, 3)])
-def test_a_product_no_narrower_than_its_input_is_computed_again(features, recompute, products, monkeypatch):
-    monkeypatch.setattr(layers, "NEXT_TO_NOTHING", 7)
-    assert count_products(LinearNorm(features, lean=True, recompute=recompute)) == products
-
-
-@pytest.mark.parametrize("lean", [False, True])
-def test_a_product_of_next_to_nothing_is_always_computed_again(lean, monkeypatch):
-    assert count_products(LinearNorm(8, lean=lean)) == 4
-    assert count_products(LinearNorm(7, lean=lean)) == 3
-    monkeypatch.setattr(layers, "NEXT_TO_NOTHING", 7)
-    assert count_products(LinearNorm(8, lean=lean)) == 3
-
-
-@pytest.mark.parametrize(("most", "again"), [(8, True), (7, False)])
-def test_an_expensive_product_is_not_computed_again(most, again, monkeypatch):
-    monkeypatch.setattr(layers, "CHEAP", most)
-    assert count_products(LinearNorm(8, lean=True, recompute=True)) == 3 + again
-    monkeypatch.setattr(layers, "CHEAP", 9 * most)
-    convolution = ConvNorm(8, lean=True, recompute=True)
-    assert count_products(convolution, image=(4, 4), name="conv_general_dilated[") == 2 + again
-
-
-def count_products(layer, *, image=(), name="dot_general["):
-    """Products in the program of a layer with neurons, of 8 inputs, and its gradients."""
-    x = jnp.ones((2, 3, *image, 8))
-
-    def fire(module, x):
-        return module.fire(x, LIF(parent=None), train=True)[0]
-
-    variables = layer.init(KEY, x, train=True)
-
-    def loss(params, x):
-        spikes, _ = layer.apply({**variables, "params": params}, x, method=fire, mutable=["batch_stats"])
-        return spikes.sum()
-
-    program = jax.make_jaxpr(jax.grad(loss, argnums=(0, 1)))(variables["params"], x)
-    return str(program).count(name)
-
-
-@pytest.mark.parametrize("options", [{}, {"lean": True, "recompute": True}])
-def test_an_accelerator_trains_products_of_one_input_as_one(options, monkeypatch):
-    monkeypatch.setattr(layers, "NEXT_TO_NOTHING", 0)  # else the product is always computed again
-    settings = dict(tau=2.0, threshold=1.0, attention_threshold=0.5, alpha=4.0, small_conv=False, small_linear=False)
-    options = {"learn_tau": False, "axis_name": None, "lean": False, "recompute": False, **options}
-    parts = layers.Parts(**settings, dtype=jnp.float32, **options)
+@pytest.mark.parametrize("kernels", ["plain", "cpu", "gpu"])
+def test_layers_of_one_input_fire_as_they_do_alone(kernels):
+    config = LayerConfig(ops=speed.operations(kernels))
 
     class Three(nn.Module):
         @nn.compact
-        def __call__(self, x, *, train):
-            return parts.linear_and_fire(5, "qkv", x, use_bias=True, train=train)
+        def __call__(self, x, *, train, together):
+            layers = [config.linear(5, name, use_bias=True) for name in "qkv"]
+            neurons = [config.lif(name) for name in "qkv"]
+            if together:
+                return fire_each(layers, neurons, x, train=train)
+            return [layer.fire(x, neuron, train=train) for layer, neuron in zip(layers, neurons, strict=True)]
 
     x = jnp.asarray(np.random.RandomState(0).randint(0, 3, (4, 3, 5)), jnp.float32)
-    variables = Three().init(KEY, x, train=False)
+    variables = Three().init(KEY, x, train=False, together=True)
 
-    def train():
-        return Three().apply(variables, x, train=True, mutable=["batch_stats"])
+    def run(*, together):
+        collections = ["batch_stats", "intermediates"]
+        spikes, updates = Three().apply(variables, x, train=True, together=together, mutable=collections)
+        return spikes, updates["batch_stats"], [updates["intermediates"][f"lif_{name}"]["rate"] for name in "qkv"]
 
-    assert str(jax.make_jaxpr(train)()).count("dot_general[") == 3
-    (spikes, rates), updates = train()
-    monkeypatch.setattr(hardware, "platform", lambda: "gpu")
-    assert str(jax.make_jaxpr(functools.partial(train))()).count("dot_general[") == 1
-    (joined, joined_rates), joined_updates = train()
-    jax.tree.map(np.testing.assert_array_equal, joined, spikes)
-    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7)
-    jax.tree.map(close, (joined_rates, joined_updates), (rates, updates))
-    assert len({float(rate) for rate in rates.values()}) == 3
-    np.testing.assert_array_equal(rates["k"], spikes["k"].mean())
+    (spikes, stats, rates), (alone, *others) = run(together=True), run(together=False)
+    jax.tree.map(np.testing.assert_array_equal, spikes, alone)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7), [stats, rates], others)
+    assert len({float(rate) for (rate,) in rates}) == 3
+    np.testing.assert_allclose(rates[1][0], spikes[1].mean(), rtol=1e-6)

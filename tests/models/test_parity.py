@@ -15,9 +15,11 @@ import numpy as np
 import optax
 import pytest
 
+from stata_jax import speed
 from stata_jax.kernels import winograd
 from stata_jax.models.authors import import_state
 from stata_jax.models.infer import settings_of
+from stata_jax.models.rates import firing_rates
 from stata_jax.models.registry import FAMILIES
 from stata_jax.train.losses import tet_loss
 
@@ -32,7 +34,7 @@ def test_parity_has_fixtures():
 class Fixture:
     """A fixture and our model with its weights."""
 
-    def __init__(self, path, *, lean=False):
+    def __init__(self, path, kernels):
         with np.load(path) as arrays:
             self.arrays = {name: arrays[name] for name in arrays.files}
         self.meta = json.loads(str(self.arrays.pop("meta")))
@@ -52,11 +54,11 @@ class Fixture:
             neuron=meta.get("spike_mode", "lif"),
             qkv_bias=told["model.qkv_bias"],  # these two are no part of meta
             tau=assumed["model.tau"],
-            lean=lean,
+            ops=speed.operations(kernels),
         )
         self.variables = self.group("state")
         # Some in the machine code that users run, the others in what is compiled sooner, with the same bounds.
-        as_used = path.stem == "spikingformer_cifar10" if lean else path.stem.endswith("_cifar10")
+        as_used = path.stem == "spikingformer_cifar10" if kernels != "plain" else path.stem.endswith("_cifar10")
         self.jit = as_users.jit if as_used else jax.jit
         images = np.moveaxis(self.arrays["input"], -3, -1)
         # Recordings come as (B, T, H, W, C).
@@ -70,13 +72,16 @@ class Fixture:
 
     @functools.cached_property
     def evaluated(self):
-        return jax.device_get(self.jit(self.model.apply)(self.variables, self.images))
+        apply = functools.partial(self.model.apply, mutable=["intermediates"])
+        (logits, aux), seen = jax.device_get(self.jit(apply)(self.variables, self.images))
+        return logits, aux, seen["intermediates"]
 
     @functools.cached_property
     def trained(self):
         def loss(params):
             variables = self.variables | {"params": params}
-            (logits, aux), updated = self.model.apply(variables, self.images, train=True, mutable=["batch_stats"])
+            collections = ["batch_stats", "intermediates"]
+            (logits, aux), updated = self.model.apply(variables, self.images, train=True, mutable=collections)
             targets = jax.nn.one_hot(self.labels, self.meta["classes"])
             if self.meta.get("TET"):
                 lamb, means = self.meta["TET_lamb"], self.meta["TET_means"]
@@ -84,26 +89,26 @@ class Fixture:
                 logits = aux["step_logits"]
             else:
                 value = optax.softmax_cross_entropy(logits, targets).mean()
-            return value, (logits, aux["rates"], updated["batch_stats"])
+            return value, (logits, firing_rates(updated["intermediates"]), updated["batch_stats"])
 
         return jax.device_get(self.jit(jax.value_and_grad(loss, has_aux=True))(self.variables["params"]))
 
 
-# As large models are trained on a processor: convolutions in their other form, spikes in bytes.
+# The plain operations, and the kernels: on a processor as large models are trained, convolutions in their other form.
 CASES = [(path, "plain") for path in FILES]
-CASES += [(path, "large") for path in FILES if path.stem.endswith("_cifar10")]
+CASES += [(path, kernels) for path in FILES if path.stem.endswith("_cifar10") for kernels in ("cpu", "gpu")]
 
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0].stem} {case[1]}")
 def fixture(request):
-    path, form = request.param
+    path, kernels = request.param
     with pytest.MonkeyPatch.context() as patch:
-        if form == "large":
+        if kernels == "cpu":
             patch.setattr(winograd, "LEAST_CHANNELS", 1)
             patch.setattr(winograd, "LEAST_TILES", 1)
             jax.clear_caches()
-        yield Fixture(path, lean=form == "large")
-        if form == "large":
+        yield Fixture(path, kernels)
+        if kernels == "cpu":
             jax.clear_caches()
 
 
@@ -131,8 +136,8 @@ def test_parity_importer_fills_every_variable(fixture):
 
 
 def test_parity_eval_spikes_are_equal(fixture):
-    _, aux = fixture.evaluated
-    attention = aux["blocks"][0]["attention"]
+    _, aux, seen = fixture.evaluated
+    (attention,) = seen["block0"]["attention"]["spikes"]
     heads = fixture.meta["heads"]
     compared = ["q", "k", "v"] + [name for name in ("kv_sum", "kv_mask") if name in attention]
     for name in compared:
@@ -150,7 +155,7 @@ def test_parity_eval_spikes_are_equal(fixture):
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
 def test_parity_firing_rates_of_all_layers(fixture, mode):
-    rates = fixture.evaluated[1]["rates"] if mode == "eval" else fixture.trained[0][1][1]
+    rates = firing_rates(fixture.evaluated[2]) if mode == "eval" else fixture.trained[0][1][1]
     theirs = fixture.meta[f"rates_{mode}"]
     assert len(rates) == len(theirs)
     # Ours in the order in which the layers run, as theirs are; theirs are rounded to four digits.
@@ -168,10 +173,11 @@ def test_parity_firing_rates_of_all_layers(fixture, mode):
 
 
 def test_parity_eval_values(fixture):
-    logits, aux = fixture.evaluated
+    logits, aux, seen = fixture.evaluated
     assert relative(aux["embed"], tokens_last(fixture.arrays["eval/embed"], fixture.meta)) < 1e-5
-    for l, block in enumerate(aux["blocks"]):
-        assert relative(block["out"], tokens_last(fixture.arrays[f"eval/block{l}"], fixture.meta)) < 1e-5, l
+    for l in range(fixture.meta["depth"]):
+        (out,) = seen[f"block{l}_out"]
+        assert relative(out, tokens_last(fixture.arrays[f"eval/block{l}"], fixture.meta)) < 1e-5, l
     ours = aux["step_logits"] if fixture.meta.get("TET") else logits
     assert relative(ours, fixture.arrays["eval/logits"]) < 1e-5
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from stata_jax.models.layers import BlockConfig, LayerConfig
 from stata_jax.models.sdt import Attention, on_full_grid
 
 T, B, GRID, HEADS, D = 2, 3, (4, 5), 2, 6
@@ -47,7 +48,8 @@ def loop(x, at, anchors, *, by_head):
 
 
 def filtered(x, at, *, by_head):
-    module = Attention(None, D, HEADS, False, GRID, True)
+    block = BlockConfig(dim=D, hidden=D, heads=HEADS, scale=1.0, qkv_bias=False, grid=GRID, dvs_mode=True)
+    module = Attention(LayerConfig(), block)
     return module._filter(jnp.asarray(x), None if at is None else jnp.asarray(at), by_head=by_head)
 
 

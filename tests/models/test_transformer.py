@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from stata_jax import speed
+from stata_jax.models.rates import firing_rates
 from stata_jax.models.spikingformer import Spikingformer
 from stata_jax.pruning.maps import Aligned
 from stata_jax.pruning.select import surviving_tokens
@@ -49,7 +51,9 @@ def test_aux_has_the_documented_shapes():
     assert [phi.shape for phi in aux["maps"]] == [(3, 6, 4, n, n) for n in (17, 6, 3)]
     assert {l: index.shape for l, index in aux["kept"].items()} == {0: (3, 6, 6), 1: (3, 6, 3)}
     assert {l: index.shape for l, index in aux["positions"].items()} == {0: (3, 6, 5), 1: (3, 6, 2)}
-    assert all(0 < rate < 1 for rate in aux["rates"].values())
+    seen = Spikingformer(**STATA).apply(variables, IMAGES, mutable=["intermediates"])[1]["intermediates"]
+    rates = firing_rates(seen)
+    assert len(rates) == 4 + 3 * 7 and all(0 < rate < 1 for rate in rates.values())
 
 
 def test_positions_are_distinct_sorted_and_shrink():
@@ -128,7 +132,7 @@ def test_a_static_image_equals_a_recording_of_equal_frames():
 
 @pytest.mark.parametrize("neuron", ["lif", "plif"])
 def test_training_on_a_static_image_equals_training_on_its_frames(neuron):
-    model = Spikingformer(**SIZE, neuron=neuron, lean=True)
+    model = Spikingformer(**SIZE, neuron=neuron, ops=speed.operations())
     variables = lively(jax.jit(model.init)(jax.random.key(1), IMAGES))
 
     @jax.jit

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.pruning.metrics import METRICS, query_scores, token_scores
+from stata_jax.pruning.metrics import query_scores, token_scores
+from stata_jax.registries import METRICS
 
 T, B, N, D, HEADS, SCALE = 2, 3, 5, 12, 3, 0.125
 

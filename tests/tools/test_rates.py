@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.kernels import hardware
+from stata_jax import speed
+from stata_jax.models.rates import firing_rates
 from stata_jax.models.registry import FAMILIES
 from stata_jax.tools.rates import input_rates, mean_rates
 
@@ -39,7 +40,7 @@ def pooled(spikes):
 def test_a_rate_is_taken_after_the_pool():
     model, variables, images = make("spikingformer", pooling="0101")
     rates = jax.jit(lambda v, x: input_rates(model, v, x, train=True))(variables, images)
-    (_, aux), seen = jax.jit(
+    _, seen = jax.jit(
         lambda v, x: model.apply(
             v,
             x,
@@ -48,29 +49,37 @@ def test_a_rate_is_taken_after_the_pool():
             capture_intermediates=lambda module, method: method in ("__call__", "fire"),
         )
     )(variables, images)
-    stem = seen["intermediates"]["stem"]
+    stem, reported = seen["intermediates"]["stem"], firing_rates(seen["intermediates"])
     for i in range(1, 5):
         fired = stem[f"conv{i - 1}"]["fire"]
-        spikes = np.asarray(fired[0][0])
+        spikes = np.asarray(fired[0])
         entering = pooled(spikes) if i in (2, 4) else spikes
         np.testing.assert_allclose(rates[f"stem/conv{i}"], entering.mean(axis=(0, 2, 3, 4)), rtol=1e-5)
-        same = np.isclose(np.mean(rates[f"stem/conv{i}"]), aux["rates"][f"stem/lif{i}"], rtol=1e-5)
+        same = np.isclose(np.mean(rates[f"stem/conv{i}"]), reported[f"stem/lif{i}"], rtol=1e-5)
         assert same == (i in (1, 3))
 
 
-@pytest.mark.parametrize("platform", ["cpu", "gpu"])  # which trains q, k and v as one product
-def test_rates_of_blocks_agree_with_those_that_the_model_reports(platform, monkeypatch):
-    monkeypatch.setattr(hardware, "platform", lambda: platform)
-    model, variables, images = make("spikingformer", anchor=True, keep_rate=0.3, prune_at=(0,))
+def intermediates(model, variables, images):
+    collections = ["batch_stats", "intermediates"]
+    apply = jax.jit(lambda v, x: model.apply(v, x, train=True, mutable=collections)[1]["intermediates"])
+    return apply(variables, images)
+
+
+@pytest.mark.parametrize("kernels", ["plain", "gpu"])  # which trains q, k and v as one matmul
+def test_rates_of_blocks_agree_with_those_that_the_model_reports(kernels):
+    ops = speed.operations(kernels)
+    model, variables, images = make("spikingformer", anchor=True, keep_rate=0.3, prune_at=(0,), ops=ops)
     rates = mean_rates(model, variables, [{"image": images}], train=True)
-    aux = jax.jit(lambda v, x: model.apply(v, x, train=True, mutable=["batch_stats"])[0][1])(variables, images)
+    seen = intermediates(model, variables, images)
+    fired = firing_rates(seen)
     pairs = {"attention/q": "attention/in", "attention/k": "attention/in", "attention/v": "attention/in"}
     pairs |= {"attention/projection": "attention/attended", "mlp/up": "mlp/in", "mlp/down": "mlp/hidden"}
     pairs |= {f"spikes/{name}": f"attention/{name}" for name in "qkv"}
     for ours, reported in pairs.items():
-        assert rates[f"block0/{ours}"] == pytest.approx(float(aux["rates"][f"block0/{reported}"]), rel=1e-5), ours
+        assert rates[f"block0/{ours}"] == pytest.approx(float(fired[f"block0/{reported}"]), rel=1e-5), ours
         assert 0 < rates[f"block0/{ours}"] < 1
-    assert float(np.mean(aux["blocks"][0]["attention"]["q"])) == pytest.approx(rates["block0/spikes/q"], rel=1e-5)
+    (spikes,) = seen["block0"]["attention"]["spikes"]
+    assert float(np.mean(spikes["q"])) == pytest.approx(rates["block0/spikes/q"], rel=1e-5)
 
 
 @pytest.mark.parametrize("dvs_mode", [False, True])
@@ -78,13 +87,13 @@ def test_spike_driven_attention(dvs_mode):
     """What enters the projection are masked queries, which no neuron reports."""
     model, variables, images = make("sdt", dvs_mode=dvs_mode)
     rates = mean_rates(model, variables, [{"image": images}], train=True)
-    aux = jax.jit(lambda v, x: model.apply(v, x, train=True, mutable=["batch_stats"])[0][1])(variables, images)
-    attention = aux["blocks"][0]["attention"]
+    seen = intermediates(model, variables, images)
+    (attention,) = seen["block0"]["attention"]["spikes"]
     masked = float(np.mean(attention["q"] * attention["kv_mask"]))
     assert masked > 0
     if dvs_mode:  # maxima are taken of the masked queries, and of k before it is used
         assert rates["block0/attention/projection"] > masked
-        assert rates["block0/spikes/k"] > aux["rates"]["block0/attention/k"]
+        assert rates["block0/spikes/k"] > firing_rates(seen)["block0/attention/k"]
     else:
         assert rates["block0/attention/projection"] == pytest.approx(masked, rel=1e-5)
 

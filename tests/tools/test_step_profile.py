@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from stata_jax.kernels.compilation import compile_program
 from stata_jax.tools.step_profile import Event, scopes, seconds_by_operation, spans
+from stata_jax.train.compilation import compile_program
 
 PROGRAM = """HloModule m
 

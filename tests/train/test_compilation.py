@@ -1,4 +1,4 @@
-"""Tests of stata_jax.kernels.compilation."""
+"""Tests of stata_jax.train.compilation."""
 
 import threading
 
@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.kernels import compilation
+from stata_jax.kernels import process
+from stata_jax.train import compilation
 
 
 def lowered():
@@ -21,8 +22,8 @@ def test_a_program_compiles_and_runs():
 
 def test_an_option_that_the_compiler_does_not_know_is_left_out(monkeypatch):
     real = {"xla_backend_optimization_level": 1}
-    monkeypatch.setattr(compilation, "_CPU_OPTIONS", real | {"xla_cpu_no_such_thing": True})
-    assert compilation._known(compilation._CPU_OPTIONS) == real
+    monkeypatch.setattr(process, "CPU_OPTIONS", real | {"xla_cpu_no_such_thing": True})
+    assert process.known(process.CPU_OPTIONS) == real
     assert compilation.compile_program(lowered())(jnp.ones(3)).tolist() == [2, 2, 2]
 
 
@@ -76,9 +77,9 @@ def test_other_errors_of_the_compiler_pass(monkeypatch):
         def compile(self, options=None):
             raise jax.errors.JaxRuntimeError("out of memory")
 
-    monkeypatch.setattr(compilation.jax, "jit", lambda function: Refuses())
+    monkeypatch.setattr(process.jax, "jit", lambda function: Refuses())
     with pytest.raises(jax.errors.JaxRuntimeError, match="out of memory"):
-        compilation._known({"xla_an_option_not_asked_for_before": True})
+        process.known({"xla_an_option_not_asked_for_before": True})
 
 
 def test_what_is_compiled_when_called_is_compiled_once(monkeypatch):
@@ -97,4 +98,4 @@ def test_what_is_compiled_when_called_is_compiled_once(monkeypatch):
 
 @pytest.mark.skipif(not jax.__version__.startswith("0.10."), reason="options come and go with the compiler")
 def test_the_options_of_a_training_step_are_known():
-    assert compilation._known(compilation._CPU_OPTIONS) == compilation._CPU_OPTIONS
+    assert process.known(process.CPU_OPTIONS) == process.CPU_OPTIONS

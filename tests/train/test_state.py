@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from stata_jax.kernels.compilation import Once
+from stata_jax.train.compilation import Once
 from stata_jax.train.state import count_parameters, create_state, initializer, time_major, weights
 
 

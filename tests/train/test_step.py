@@ -12,11 +12,18 @@ import pytest
 from stata_jax import build
 from stata_jax.config import apply_overrides
 from stata_jax.configs import digits
-from stata_jax.kernels.compilation import compile_program
-from stata_jax.models import layers
+from stata_jax.kernels import fire
+from stata_jax.train.compilation import compile_program
 from stata_jax.train.parallel import AXIS, first_copy, on_all_devices, replicate, shard
 from stata_jax.train.state import create_state
 from stata_jax.train.step import train_step
+
+
+class Rate(nn.Module):
+    """Leaves a mean as a layer of neurons does its firing rate."""
+
+    def __call__(self, x):
+        self.sow("intermediates", "rate", x.mean())
 
 
 class Regression(nn.Module):
@@ -29,7 +36,8 @@ class Regression(nn.Module):
         if train:
             running.value = 0.5 * running.value + 0.5 * x.mean(0)
         weight = self.param("weight", nn.initializers.normal(), (x.shape[1], 3))
-        return x @ weight, {"rates": {"in": x.mean()}}
+        Rate(name="lif_in")(x)
+        return x @ weight, {}
 
 
 @pytest.mark.parametrize("accumulate", [1, 2, 4])
@@ -118,7 +126,7 @@ def test_micro_batches_of_a_spiking_network():
 @pytest.mark.parametrize("family", ["spikingformer", "spikformer", "sdt"])
 @pytest.mark.parametrize(("pooling", "depth", "recompute"), [("1100", 1, False), ("0011", 2, True)])
 def test_lean_training_is_the_same_training(family, pooling, depth, recompute, monkeypatch):
-    monkeypatch.setattr(layers, "NEXT_TO_NOTHING", 9)  # a convolution of grey images alone
+    monkeypatch.setattr(fire, "NEXT_TO_NOTHING", 9)  # a convolution of grey images alone
     changes = {"model.dim": 16, "model.timesteps": 2, "data.image_size": 16, "model.family": family}
     changes |= {"model.pooling": pooling, "model.depth": depth, "sparsity.prune_at": tuple(range(depth))}
     settings = apply_overrides(digits.get_config(), changes)

@@ -2,7 +2,7 @@
 
 from stata_jax.config.option import FIXED, FREE, RECORDED, Option
 from stata_jax.config.rules import ABOVE_ZERO, BELOW_ONE, SWITCH, at_least, number, one_of, whole, within
-from stata_jax.registries import BATCH_NORMS, LOSSES, ON_NONFINITE, OPTIMIZERS, SCHEDULES
+from stata_jax.registries import BATCH_NORMS, KERNELS, LOSSES, ON_NONFINITE, OPTIMIZERS, SCHEDULES
 
 # fmt: off
 OPTIONS = {
@@ -56,6 +56,9 @@ OPTIONS = {
     "train.batch_norm": Option("all", one_of(BATCH_NORMS), FIXED,
         "Over what a batch is normalised in training. all: over all devices, as one device would; device: each by its "
         "own share, as the published models were trained, with running statistics that are the mean of the devices'."),
+    "train.kernels": Option("auto", one_of(KERNELS), FREE,
+        "Operations of the network. auto, cpu or gpu: kernels that suit the hardware; plain: those that read like the "
+        "equations of the paper. The same results; the environment variable STATA_KERNELS goes before it."),
     "train.lean": Option(True, SWITCH, FREE,
         "Saves residuals in bytes: the same gradients with less memory. The residuals are spikes."),
     "train.recompute": Option(False, SWITCH, FREE,

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from stata_jax.data import draws
-from stata_jax.ops.varying import alike
+from stata_jax.varying import alike
 
 
 def cutmix_weights(uniform: jax.Array, share: jax.Array, *, height: int, width: int) -> jax.Array:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from stata_jax.data import draws
 from stata_jax.data.augment import colour, warp
-from stata_jax.ops.varying import alike
+from stata_jax.varying import alike
 
 OPERATIONS = (
     "AutoContrast",

@@ -1,4 +1,4 @@
-"""Tests of stata_jax.kernels.lif against NumPy loops in float64 and against plain autodiff through a scan."""
+"""Tests of stata_jax.ops.lif and of its kernels against NumPy loops in float64."""
 
 import functools
 
@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.kernels.lif import lif, lif_and_rate
+from stata_jax import speed
+from stata_jax.ops.lif import lif, spike
 
 CONSTANTS = [
     dict(tau=2.0, threshold=1.0, reset=0.0, alpha=4.0),
@@ -16,7 +17,7 @@ CONSTANTS = [
     dict(tau=3.0, threshold=0.4, reset=-0.5, alpha=8.0),
     dict(tau=1.0, threshold=1.0, reset=0.0, alpha=4.0),
 ]
-# 17 steps are more than an accelerator unrolls; test_forms.py runs its form.
+# 17 steps are more than an accelerator unrolls.
 CASES = [(4, constants) for constants in CONSTANTS] + [(1, CONSTANTS[3]), (16, CONSTANTS[0]), (17, CONSTANTS[2])]
 
 
@@ -57,30 +58,6 @@ def loop_gradient(gradient, spikes, potentials, *, tau, threshold, reset, alpha)
     return current_gradient
 
 
-@jax.custom_jvp
-def plain_spike(u, alpha):
-    return jnp.where(u >= 0, 1.0, 0.0)
-
-
-@plain_spike.defjvp
-def _(primals, tangents):
-    u, alpha = primals
-    s = jax.nn.sigmoid(alpha * u)
-    return plain_spike(u, alpha), alpha * s * (1 - s) * tangents[0]
-
-
-def plain_lif(x, *, tau, threshold, reset, alpha):
-    """The neuron as autodiff sees it, with the spike detached in the reset."""
-
-    def step(v, current):
-        h = v + (current - (v - reset)) / tau
-        s = plain_spike(h - threshold, alpha)
-        kept = jax.lax.stop_gradient(s)
-        return h * (1 - kept) + reset * kept, s
-
-    return jax.lax.scan(step, jnp.full(x.shape[1:], reset), x)[1]
-
-
 @functools.partial(jax.jit, static_argnames=("function", "tau", "threshold", "reset", "alpha"))
 def run(function, x, gradient, **constants):
     """Spikes, and the gradient of the currents for a gradient of the spikes, in one compiled program."""
@@ -88,8 +65,9 @@ def run(function, x, gradient, **constants):
     return spikes, pull(gradient)[0]
 
 
+@pytest.mark.parametrize("kernels", ["plain", "cpu", "gpu"])
 @pytest.mark.parametrize(("timesteps", "constants"), CASES)
-def test_spikes_and_gradient_match_the_loops(timesteps, constants):
+def test_spikes_and_gradient_match_the_loops(timesteps, constants, kernels):
     x = currents(timesteps)
     expected, potentials = loop(x, **constants)
     # No potential is so near the threshold that rounding decides; both outcomes are common.
@@ -97,23 +75,19 @@ def test_spikes_and_gradient_match_the_loops(timesteps, constants):
     assert 0.1 < expected.mean() < 0.9
     gradient = np.random.RandomState(1).randn(*x.shape).astype(np.float32)
     expected_gradient = loop_gradient(gradient, expected, potentials, **constants)
-    spikes, actual_gradient = run(lif, jnp.asarray(x), jnp.asarray(gradient), **constants)
+    spikes, actual_gradient = run(speed.operations(kernels).lif, jnp.asarray(x), jnp.asarray(gradient), **constants)
     np.testing.assert_array_equal(spikes, expected)
     np.testing.assert_allclose(actual_gradient, expected_gradient, rtol=1e-4, atol=1e-5)
 
-    spikes, autodiff = run(plain_lif, jnp.asarray(x), jnp.asarray(gradient), **constants)
-    np.testing.assert_array_equal(spikes, expected)
-    np.testing.assert_allclose(actual_gradient, autodiff, rtol=1e-4, atol=1e-5)
 
-
-def test_rate_is_the_mean_and_has_its_gradient():
-    x = jnp.asarray(currents(4))
-    options = {"tau": 2.0, "threshold": 1.0, "reset": 0.0, "alpha": 4.0, "lean": True}
-    (spikes, rate), pull = jax.vjp(lambda x: lif_and_rate(x, **options), x)
-    np.testing.assert_allclose(rate, np.mean(spikes), rtol=1e-6)
-    gradient = jnp.asarray(np.random.RandomState(1).randn(*x.shape), jnp.float32)
-    expected = jax.vjp(lambda x: lif(x), x)[1](gradient + 0.7 / x.size)[0]
-    np.testing.assert_allclose(pull((gradient, jnp.float32(0.7)))[0], expected, rtol=1e-5, atol=1e-6)
+def test_the_surrogate_is_the_slope_of_a_sigmoid():
+    potential = np.linspace(-3, 3, 25)
+    alpha, step = 3.0, 1e-6
+    sigmoid = lambda u: 1 / (1 + np.exp(-alpha * u))  # noqa: E731
+    slope = (sigmoid(potential + step) - sigmoid(potential - step)) / (2 * step)
+    spikes, tangent = jax.jvp(lambda u: spike(u, alpha), (jnp.asarray(potential, jnp.float32),), (jnp.ones(25),))
+    np.testing.assert_array_equal(spikes, potential >= 0)
+    np.testing.assert_allclose(tangent, slope, rtol=1e-4, atol=1e-6)
 
 
 def test_equality_fires():
@@ -156,9 +130,9 @@ def test_membrane_is_float32_whatever_the_input(dtype):
 
     narrow = np.dtype(dtype).type
     v, flipped = np.zeros(x.shape[1:], dtype), 0
-    for current, spike in zip(np.asarray(x), np.asarray(spikes), strict=True):
+    for current, fired in zip(np.asarray(x), np.asarray(spikes), strict=True):
         h = v + (current - v) / narrow(1.5)
-        flipped += np.sum((h >= 1) != (spike == 1))
+        flipped += np.sum((h >= 1) != (fired == 1))
         v = np.where(h >= 1, narrow(0), h)
     assert v.dtype == dtype and flipped > 0  # a narrow membrane would show
 

@@ -1,4 +1,4 @@
-"""Tests of stata_jax.models.neuron against NumPy in float64."""
+"""Tests of the layers `BatchNorm` and `LIF` against NumPy in float64."""
 
 import functools
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from norms import normal, normalise, run, statistics
 
-from stata_jax.kernels.lif import lif
-from stata_jax.models.neuron import LIF, BatchNorm
+from stata_jax.models.layers import LIF, BatchNorm, LayerConfig
+from stata_jax.ops.lif import lif
 
 KEY = jax.random.key(0)
 
@@ -57,7 +57,7 @@ def test_batch_norm_starts_as_torch_does():
 def test_batch_norm_over_devices_is_that_of_the_whole_batch():
     x, variables = jnp.asarray(normal(4, 6, 5) * np.arange(1, 5, dtype=np.float32)[:, None, None]), statistics(5)
     whole, whole_updates = run(BatchNorm(), variables, x, train=True)
-    layer = BatchNorm(axis_name="batch")
+    layer = BatchNorm(LayerConfig(axis_name="batch"))
     part = functools.partial(run.__wrapped__, layer, variables, train=True)
     parts, updates = jax.jit(jax.vmap(part, out_axes=(0, None), axis_name="batch"))(x)
     np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-5)
@@ -79,10 +79,11 @@ def test_batch_norm_statistics_of_bfloat16_are_float32():
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), updates, wide_updates)
 
 
-def test_lif_layer_returns_spikes_and_their_rate():
+def test_lif_layer_returns_spikes_and_leaves_their_rate():
     current = jnp.asarray(2 * normal(4, 2, 5) + 1, jnp.bfloat16)
-    layer = LIF(tau=1.5, threshold=0.5, alpha=2.0)
-    spikes, rate = layer.apply({}, current)
+    layer = LIF(LayerConfig(tau=1.5, alpha=2.0), threshold=0.5)
+    spikes, seen = layer.apply({}, current, mutable=["intermediates"])
+    (rate,) = seen["intermediates"]["rate"]
     assert spikes.dtype == jnp.bfloat16 and rate.dtype == jnp.float32 and rate.shape == ()
     np.testing.assert_array_equal(spikes, lif(current, tau=1.5, threshold=0.5, alpha=2.0))
     np.testing.assert_allclose(rate, np.mean(np.asarray(spikes, np.float64)), rtol=1e-6)
@@ -92,4 +93,4 @@ def test_lif_layer_returns_spikes_and_their_rate():
         return jax.grad(lambda x: jnp.sum(function(x)))(current.astype(jnp.float32))
 
     expected = gradient(functools.partial(lif, tau=1.5, threshold=0.5, alpha=2.0))
-    np.testing.assert_array_equal(gradient(lambda x: layer.apply({}, x)[0]), expected)
+    np.testing.assert_array_equal(gradient(lambda x: layer.apply({}, x)), expected)

@@ -1,32 +1,15 @@
-"""Compiling once: the persistent cache, and what the compiler says of a step."""
+"""Compiling a program once, beside other work, and what the compiler says of it."""
 
 import concurrent.futures
-import functools
-import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
 
-from stata_jax import stopping
-from stata_jax.kernels.cores import split_processor
-from stata_jax.kernels.memory import close_holes, keep_memory
-from stata_jax.paths import cache_folder
-
-# On a processor, operations in the order that needs the least memory. The usual order, for running many at once, holds
-# on to a third more, and these programs are one long chain. Without the newer way to write fused loops a training step
-# takes 4 to 10 % less time, and without the costly passes it takes as long and is compiled sooner. These go before
-# the same flags of `XLA_FLAGS`.
-_CPU_OPTIONS: dict[str, str | bool] = {
-    "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
-    "xla_cpu_use_fusion_emitters": False,
-    "xla_llvm_disable_expensive_passes": True,
-}
-
-_PROFILED: dict[str, str | bool] = {"xla_cpu_enable_xprof_traceme": True}
+from stata_jax import speed, stopping
 
 # For programs that run once: the same numbers from slower code, compiled in a third of the time.
-_ONCE: dict[str, str | bool | int] = {"xla_backend_optimization_level": 1}
+_ONCE: dict[str, int] = {"xla_backend_optimization_level": 1}
 
 
 def jit_once(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,9 +57,7 @@ class Once:
 
 
 def compile_program(lowered: jax.stages.Lowered, *, profiled: bool = False) -> jax.stages.Compiled:
-    """Compiles a program with the options that suit training steps, where the compiler knows them.
-
-    On a processor the heap has no holes afterwards, see `close_holes`.
+    """Compiles a program with the options that suit training steps, in a process that is tuned.
 
     Args:
       lowered: The program.
@@ -85,11 +66,9 @@ def compile_program(lowered: jax.stages.Lowered, *, profiled: bool = False) -> j
     Returns:
       The compiled program.
     """
-    if jax.default_backend() != "cpu":
-        return _interruptibly(lowered.compile)
-    options = _known(_CPU_OPTIONS | (_PROFILED if profiled else {}))
+    options = speed.compiler_options(profiled=profiled)
     compiled = _interruptibly(lambda: lowered.compile(options))
-    close_holes()
+    speed.close_holes()
     return compiled
 
 
@@ -112,50 +91,6 @@ def compile_when_called(mapped: Any) -> Callable[..., Any]:
         return programs[0](*args)
 
     return call
-
-
-def _known(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the options that this compiler has."""
-    items = tuple(options.items())
-    if _knows(items):  # as a rule: one program to compile
-        return dict(items)
-    return {name: value for name, value in items if _knows(((name, value),))}
-
-
-@functools.cache
-def _knows(options: tuple[tuple[str, Any], ...]) -> bool:
-    try:
-        jax.jit(lambda: 0).lower().compile(dict(options))
-    except jax.errors.JaxRuntimeError as error:
-        if "compile option" not in str(error):
-            raise
-        return False
-    return True
-
-
-def prepare(*, cpu_devices: int = 1, cpu_threads: int = 0) -> None:
-    """Settings of the process, before its first array: memory is kept, and compiled programs too.
-
-    Those are kept in `~/.cache/stata_jax`, unless JAX has been told another folder or there is no home folder.
-
-    Args:
-      cpu_devices: As how many devices a processor works, where JAX has not been used yet.
-      cpu_threads: With how many threads each, see `split_processor`.
-    """
-    keep_memory()
-    _leave_imports_alone()
-    split_processor(cpu_devices, threads=cpu_threads)
-    folder = cache_folder()
-    if jax.config.values["jax_compilation_cache_dir"] is None and folder is not None:
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-
-
-@functools.cache  # once a process: what becomes garbage later must be found
-def _leave_imports_alone() -> None:
-    """Has the garbage collector pass over what has been imported; tracing makes many objects, and so it comes often."""
-    gc.collect()
-    gc.freeze()
 
 
 def peak_bytes(compiled: jax.stages.Compiled) -> int | None:

@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from convolution_loop import convolution_loop, normal
 
-from stata_jax.kernels import matmul, winograd
-from tests.models.test_products import convolution_loop, normal
+from stata_jax import kernels
+from stata_jax.kernels import winograd
+from stata_jax.ops.conv import convolve_images
 
 
 @pytest.fixture
@@ -18,7 +20,7 @@ def tiles(request, monkeypatch):
     jax.clear_caches()
 
 
-# In one piece; image by image; row of tiles by row of tiles.
+# All at once; image by image; row of tiles by row of tiles.
 @pytest.mark.parametrize("tiles", [256, 6, 1], indirect=True)
 @pytest.mark.parametrize("shape", [(2, 4, 6, 3), (3, 2, 2, 5), (4, 8, 4, 2)])
 def test_convolution_and_gradients_match_the_loop(shape, tiles):
@@ -47,7 +49,7 @@ def test_convolution_of_spikes_with_whole_weights_is_exact():
     random = np.random.RandomState(0)
     spikes = jnp.asarray(random.rand(2, 8, 8, 16) < 0.3, jnp.float32)
     weight = jnp.asarray(4 * random.randint(-8, 9, (3, 3, 16, 7)), jnp.float32)
-    np.testing.assert_array_equal(winograd.convolve(spikes, weight), matmul._plain(spikes, weight))
+    np.testing.assert_array_equal(winograd.convolve(spikes, weight), convolve_images(spikes, weight))
 
 
 def test_rounds_as_little_as_the_direct_way():
@@ -57,7 +59,7 @@ def test_rounds_as_little_as_the_direct_way():
     padded = np.pad(np.asarray(x, np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)))
     for i, j in np.ndindex(3, 3):
         exact += padded[:, i : i + 8, j : j + 8] @ np.asarray(weight[i, j], np.float64)
-    errors = [np.abs(form(x, weight) - exact).max() for form in (winograd.convolve, matmul._plain)]
+    errors = [np.abs(form(x, weight) - exact).max() for form in (winograd.convolve, convolve_images)]
     assert errors[0] < 2 * errors[1]
     assert errors[0] < 2e-6 * np.abs(exact).max()
 
@@ -89,9 +91,9 @@ def test_convolve_goes_this_way_where_it_pays(monkeypatch):
         monkeypatch.setattr(winograd, name, noted(name))
     for shape in ((8, 8, 8, 32), (2, 8, 8, 32)):
         x, weight = normal(*shape), normal(3, 3, 32, 32)
-        out, pull = jax.vjp(matmul.convolve, x, weight)
+        out, pull = jax.vjp(lambda x, weight: kernels.operations("cpu").convolve(x[None], weight)[0], x, weight)
         gradients = pull(out)
-        plain, pull_plain = jax.vjp(matmul._plain, x, weight)
+        plain, pull_plain = jax.vjp(convolve_images, x, weight)
         np.testing.assert_allclose(out, plain, rtol=1e-5, atol=1e-4)
         for actual, expected in zip(gradients, pull_plain(out), strict=True):
             np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5 * float(jnp.abs(expected).max()))

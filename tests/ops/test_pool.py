@@ -1,4 +1,4 @@
-"""Tests of stata_jax.kernels.pool against a loop over windows, ties included."""
+"""Tests of max-pooling, plain and kernels, against a loop over windows, ties included."""
 
 import functools
 
@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.kernels.pool import max_filter, max_pool
+from stata_jax import speed
+from stata_jax.ops.conv import max_filter, max_pool
 
 B, H, W, C = 2, 6, 8, 3
 
@@ -41,29 +42,34 @@ def images(kind):
     }[kind].astype(np.float32)
 
 
-@functools.partial(jax.jit, static_argnames="lean")
-def run(x, gradient, *, lean=False):
-    out, pull = jax.vjp(functools.partial(max_pool, lean=lean), x)
+@functools.partial(jax.jit, static_argnames=("kernels", "spikes"))
+def run(x, gradient, *, kernels="plain", spikes=False):
+    """The pool and its gradient of images, each as one timestep."""
+    pool = functools.partial(speed.operations(kernels).max_pool, spikes=spikes)
+    out, pull = jax.vjp(lambda x: pool(x[None])[0], x)
     return out, pull(gradient)[0]
 
 
+@pytest.mark.parametrize("kernels", ["plain", "cpu", "gpu"])
 @pytest.mark.parametrize("kind", ["distinct", "negative", "spikes", "few spikes", "zeros", "ones"])
-def test_values_and_gradient_match_the_loop(kind):
+def test_values_and_gradient_match_the_loop(kind, kernels):
     x = images(kind)
     gradient = np.random.RandomState(1).randn(B, H // 2, W // 2, C).astype(np.float32)
     expected, expected_gradient = loop(x, gradient)
-    actual, actual_gradient = run(jnp.asarray(x), jnp.asarray(gradient))
+    actual, actual_gradient = run(jnp.asarray(x), jnp.asarray(gradient), kernels=kernels)
     np.testing.assert_array_equal(actual, expected)
     np.testing.assert_allclose(actual_gradient, expected_gradient, rtol=1e-5, atol=1e-6)
     flax = nn.max_pool(jnp.asarray(x), (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
     np.testing.assert_array_equal(actual, flax)
 
 
+@pytest.mark.parametrize("kernels", ["cpu", "gpu"])
 @pytest.mark.parametrize("kind", ["spikes", "few spikes", "zeros", "ones"])
-def test_spikes_as_bytes_change_nothing(kind):
+def test_that_they_are_spikes_changes_nothing(kind, kernels):
     x = jnp.asarray(images(kind))
     gradient = jnp.asarray(np.random.RandomState(1).randn(B, H // 2, W // 2, C), jnp.float32)
-    jax.tree.map(np.testing.assert_array_equal, run(x, gradient, lean=True), run(x, gradient))
+    found = run(x, gradient, kernels=kernels, spikes=True)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-6), found, run(x, gradient))
 
 
 def test_smallest_image():
@@ -73,10 +79,10 @@ def test_smallest_image():
     assert gradient[0, :, :, 0].tolist() == [[0.0, 5.0], [0.0, 0.0]]
 
 
-@pytest.mark.parametrize("lean", [False, True])
-def test_bfloat16_stays(lean):
+@pytest.mark.parametrize("kernels", ["plain", "cpu", "gpu"])
+def test_bfloat16_stays(kernels):
     x = jnp.asarray(images("spikes"), jnp.bfloat16)
-    out, gradient = run(x, jnp.ones((B, H // 2, W // 2, C), jnp.bfloat16), lean=lean)
+    out, gradient = run(x, jnp.ones((B, H // 2, W // 2, C), jnp.bfloat16), kernels=kernels, spikes=True)
     assert out.dtype == gradient.dtype == jnp.bfloat16
     _, expected = loop(images("spikes"), np.ones(out.shape))
     np.testing.assert_array_equal(gradient.astype(jnp.float32), expected)

@@ -1,4 +1,4 @@
-"""What keeps spikes small for the backward pass, in bytes, and other arrays no longer than they are needed."""
+"""Residuals that hold spikes as bytes, and what keeps arrays in memory no longer than they are needed."""
 
 import functools
 from collections.abc import Callable
@@ -7,23 +7,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from stata_jax.kernels.entry import first_entry
-from stata_jax.ops.varying import alike
+from stata_jax.kernels.tiles import first_entry
+from stata_jax.varying import alike
 
-Kept = tuple[tuple[jax.Array, ...], jax.Array]
+Residuals = tuple[tuple[jax.Array, ...], jax.Array]
 
 
-def keeping_bytes(function: Callable[..., jax.Array], *, lean: bool) -> Callable[..., jax.Array]:
-    """The same function, whose backward pass starts from its arguments in bytes, without loss.
+def from_bytes(function: Callable[..., jax.Array], *spikes: jax.Array) -> jax.Array:
+    """Applies a function whose backward pass starts from its arguments as bytes, without loss.
 
     Args:
       function: Takes arrays of whole numbers from 0 to 255 in one floating type, and returns an array.
-      lean: Whether to; False returns the function itself.
+      *spikes: The arrays.
 
     Returns:
-      A function with the same values and gradients.
+      What the function returns.
     """
-    return (lambda *spikes: _from_bytes(function, *alike(*spikes))) if lean else function
+    return _from_bytes(function, *alike(*spikes))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -31,16 +31,16 @@ def _from_bytes(function: Callable[..., jax.Array], *spikes: jax.Array) -> jax.A
     return function(*spikes)
 
 
-def _forward(function: Callable[..., jax.Array], *spikes: jax.Array) -> tuple[jax.Array, Kept]:
-    return function(*spikes), _keep(spikes, lean=True)
+def _forward(function: Callable[..., jax.Array], *spikes: jax.Array) -> tuple[jax.Array, Residuals]:
+    return function(*spikes), _keep(spikes, in_bytes=True)
 
 
-def _backward(function: Callable[..., jax.Array], kept: Kept, gradient: jax.Array) -> Any:
-    return jax.vjp(function, *_take_up(kept, after=gradient))[1](gradient)
+def _backward(function: Callable[..., jax.Array], residuals: Residuals, gradient: jax.Array) -> Any:
+    return jax.vjp(function, *_take_up(residuals, after=gradient))[1](gradient)
 
 
 def read_beside(
-    function: Callable[..., Any], x: jax.Array, spikes: tuple[jax.Array, ...], *constants: Any, lean: bool
+    function: Callable[..., Any], x: jax.Array, spikes: tuple[jax.Array, ...], *constants: Any, in_bytes: bool
 ) -> tuple[jax.Array, Any]:
     """Applies a function to spikes before `x` goes on; its backward pass waits for the gradient of `x`.
 
@@ -53,18 +53,18 @@ def read_beside(
       x: What goes on through the network.
       spikes: Arrays of one floating type.
       *constants: Arrays that get no gradient, or None.
-      lean: Whether to keep the spikes, whole numbers from 0 to 255, in bytes.
+      in_bytes: Whether to keep the spikes, whole numbers from 0 to 255, in bytes.
 
     Returns:
       `x`, to go on with, and what the function returns.
     """
-    result: tuple[jax.Array, Any] = _read_beside(function, lean, *alike(x, spikes, constants))
+    result: tuple[jax.Array, Any] = _read_beside(function, in_bytes, *alike(x, spikes, constants))
     return result
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _read_beside(
-    function: Callable[..., Any], lean: bool, x: jax.Array, spikes: tuple[jax.Array, ...], constants: Any
+    function: Callable[..., Any], in_bytes: bool, x: jax.Array, spikes: tuple[jax.Array, ...], constants: Any
 ) -> tuple[jax.Array, Any]:
     result = function(*spikes, *constants)
     for array in jax.tree.leaves(result):
@@ -72,8 +72,8 @@ def _read_beside(
     return x, result
 
 
-def _read_forward(function: Callable[..., Any], lean: bool, x: jax.Array, spikes: Any, constants: Any) -> Any:
-    return _read_beside(function, lean, x, spikes, constants), (_keep(spikes, lean=lean), constants)
+def _read_forward(function: Callable[..., Any], in_bytes: bool, x: jax.Array, spikes: Any, constants: Any) -> Any:
+    return _read_beside(function, in_bytes, x, spikes, constants), (_keep(spikes, in_bytes=in_bytes), constants)
 
 
 def _read_backward(function: Callable[..., Any], _: bool, residuals: Any, gradients: Any) -> Any:
@@ -85,15 +85,15 @@ def _read_backward(function: Callable[..., Any], _: bool, residuals: Any, gradie
 _read_beside.defvjp(_read_forward, _read_backward)
 
 
-def _keep(spikes: tuple[jax.Array, ...], *, lean: bool) -> Kept:
-    """Spikes for the backward pass, in bytes if lean, and an empty array that carries their type."""
+def _keep(spikes: tuple[jax.Array, ...], *, in_bytes: bool) -> Residuals:
+    """Spikes for the backward pass, in bytes if in_bytes, and an empty array that carries their type."""
     of_type = jnp.zeros((0,), spikes[0].dtype)
-    return tuple(x.astype(jnp.uint8) for x in spikes) if lean else spikes, of_type
+    return tuple(x.astype(jnp.uint8) for x in spikes) if in_bytes else spikes, of_type
 
 
-def _take_up(kept: Kept, *, after: jax.Array) -> tuple[jax.Array, ...]:
+def _take_up(residuals: Residuals, *, after: jax.Array) -> tuple[jax.Array, ...]:
     """What `_keep` was given, not before another array is there."""
-    spikes, of_type = kept
+    spikes, of_type = residuals
     return tuple(restore(x, of_type.dtype, after=after) for x in spikes)
 
 

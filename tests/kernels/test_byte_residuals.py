@@ -1,11 +1,11 @@
-"""Tests of stata_jax.kernels.residuals: what is kept is small, and loses nothing."""
+"""Tests of stata_jax.kernels.byte_residuals: what is kept is small, and loses nothing."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.kernels.residuals import keeping_bytes, later, read_beside, restore
+from stata_jax.kernels.byte_residuals import from_bytes, later, read_beside, restore
 
 
 def of_three(q, k, v):
@@ -18,19 +18,15 @@ def test_values_and_gradients_stay_and_bytes_are_kept(dtype):
     given = [jnp.asarray(random.randint(0, 256, (3, 4)), dtype) for _ in range(3)]
     gradient = jnp.asarray(random.randn(3, 4), dtype)
     expected, pull_plain = jax.vjp(of_three, *given)
-    out, pull = jax.vjp(keeping_bytes(of_three, lean=True), *given)
+    out, pull = jax.vjp(lambda *given: from_bytes(of_three, *given), *given)
     np.testing.assert_array_equal(out, expected)
     jax.tree.map(np.testing.assert_array_equal, pull(gradient), pull_plain(gradient))
     assert {leaf.dtype for leaf in jax.tree.leaves(pull) if leaf.size} == {jnp.dtype("uint8")}
 
 
-def test_not_lean_is_the_function_itself():
-    assert keeping_bytes(of_three, lean=False) is of_three
-
-
-@pytest.mark.parametrize("lean", [False, True])
+@pytest.mark.parametrize("in_bytes", [False, True])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_what_is_read_beside_changes_no_value_nor_gradient(dtype, lean):
+def test_what_is_read_beside_changes_no_value_nor_gradient(dtype, in_bytes):
     random = np.random.RandomState(0)
     q, k = (jnp.asarray(random.randint(0, 256, (3, 4)), dtype) for _ in range(2))
     x, dx, gradient = (jnp.asarray(random.randn(*shape), dtype) for shape in [(2,), (2,), (2, 4)])
@@ -41,19 +37,19 @@ def test_what_is_read_beside_changes_no_value_nor_gradient(dtype, lean):
         return (jnp.tanh(q) * k)[index]
 
     expected, pull_plain = jax.vjp(lambda q, k: read(q, k, index, None), q, k)
-    (out, seen), pull = jax.vjp(lambda x, q, k: read_beside(read, x, (q, k), index, None, lean=lean), x, q, k)
+    (out, seen), pull = jax.vjp(lambda x, q, k: read_beside(read, x, (q, k), index, None, in_bytes=in_bytes), x, q, k)
     np.testing.assert_array_equal(out, x)
     np.testing.assert_array_equal(seen, expected)
     jax.tree.map(np.testing.assert_array_equal, pull((dx, gradient)), (dx, *pull_plain(gradient)))
     kept = {leaf.dtype for leaf in jax.tree.leaves(pull) if leaf.size == q.size}
-    assert kept == {jnp.dtype("uint8") if lean else jnp.dtype(dtype)}
+    assert kept == {jnp.dtype("uint8") if in_bytes else jnp.dtype(dtype)}
 
 
-@pytest.mark.parametrize("lean", [False, True])
-def test_gradients_of_what_is_read_beside_wait_for_those_of_what_goes_on(lean):
+@pytest.mark.parametrize("in_bytes", [False, True])
+def test_gradients_of_what_is_read_beside_wait_for_those_of_what_goes_on(in_bytes):
     """Where that is NaN they are others, since they depend on it: what a compiler cannot overlook."""
     q, x = jnp.ones((3,)), jnp.zeros((2,))
-    pull = jax.vjp(lambda x, q: read_beside(jnp.square, x, (q,), lean=lean), x, q)[1]
+    pull = jax.vjp(lambda x, q: read_beside(jnp.square, x, (q,), in_bytes=in_bytes), x, q)[1]
     np.testing.assert_array_equal(pull((x, jnp.ones((3,))))[1], [2, 2, 2])
     assert not np.array_equal(pull((jnp.full((2,), jnp.nan), jnp.ones((3,))))[1], [2, 2, 2])
 
@@ -63,8 +59,8 @@ def test_what_goes_on_waits_for_what_is_read_beside():
         return q, {"a NaN": jnp.full((2, 2), jnp.nan)}
 
     x = jnp.zeros((2,))
-    assert (read_beside(read, x, (jnp.ones((3,)),), lean=True)[0] != x).all()
-    np.testing.assert_array_equal(read_beside(jnp.square, x, (jnp.ones((3,)),), lean=True)[0], x)
+    assert (read_beside(read, x, (jnp.ones((3,)),), in_bytes=True)[0] != x).all()
+    np.testing.assert_array_equal(read_beside(jnp.square, x, (jnp.ones((3,)),), in_bytes=True)[0], x)
 
 
 def test_later_changes_nothing():
