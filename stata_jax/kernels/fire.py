@@ -19,7 +19,7 @@ from stata_jax.kernels.neuron import GPU, Neuron
 from stata_jax.kernels.norm import Residuals, batch_statistics, gradient_sums, input_gradient
 from stata_jax.kernels.tiles import map_and_sum_tiles
 from stata_jax.ops.norm import shift_and_scale
-from stata_jax.ops.operations import Fired, Layer, repeat
+from stata_jax.ops.operations import Fired, Layer, repeat, scopes
 from stata_jax.varying import alike
 
 Matmul = Callable[[jax.Array, jax.Array], jax.Array]
@@ -52,6 +52,7 @@ def matmul_norm_lif(
     x: jax.Array,
     layers: Sequence[Layer],
     *,
+    names: Sequence[str] = (),
     repeats: int = 1,
     epsilon: float = 1e-5,
     axis_name: str | None = None,
@@ -70,6 +71,7 @@ def matmul_norm_lif(
       matmul: As there.
       x: As there.
       layers: As there; an accelerator takes them as one matmul of all, for few large ones are faster there.
+      names: As there.
       repeats: As there.
       epsilon: As there.
       axis_name: As there.
@@ -90,17 +92,18 @@ def matmul_norm_lif(
     as_bytes = counts and in_bytes
     matmul = jax.named_scope("matmul")(matmul)  # to be told from the normalisation in a profile
 
-    def one(kernel: jax.Array, scale: jax.Array, bias: jax.Array, *, features: int) -> Fired:
+    def one(name: str, kernel: jax.Array, scale: jax.Array, bias: jax.Array) -> Fired:
         most = CHEAP if as_bytes and remat else NEXT_TO_NOTHING
-        if x.shape[-1] <= features and math.prod(kernel.shape[:-1]) <= most:
-            return remat_norm_lif(matmul, as_bytes, x, kernel, scale, bias, constants)
-        return norm_lif(matmul(x, kernel, counts=counts), scale, bias, constants)
+        with scopes(name):
+            if x.shape[-1] <= features and math.prod(kernel.shape[:-1]) <= most:
+                return remat_norm_lif(matmul, as_bytes, x, kernel, scale, bias, constants)
+            return norm_lif(matmul(x, kernel, counts=counts), scale, bias, constants)
 
-    features = layers[0][0].shape[-1]
+    features, names = layers[0][0].shape[-1], names or [""] * len(layers)
     if target != GPU or len(layers) == 1:
-        return [one(*layer, features=features) for layer in layers]
+        return [one(name, *layer) for name, layer in zip(names, layers, strict=True)]
     joined = (jnp.concatenate(arrays, axis=-1) for arrays in zip(*layers, strict=True))
-    spikes, *statistics = one(*joined, features=features)
+    spikes, *statistics = one("".join(names), *joined)
     of_each = (jnp.split(array, len(layers)) for array in statistics)
     return list(zip(split(spikes, len(layers)), *of_each, strict=True))
 

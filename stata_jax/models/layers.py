@@ -187,6 +187,7 @@ class MatmulNorm(nn.Module):
     use_bias = False
     repeats = 1  # timesteps that one of the input stands for
 
+    @nn.nowrap
     def matmul(self, x: jax.Array, kernel: jax.Array, *, counts: bool) -> jax.Array:
         """The matmul, of `stata_jax.ops`."""
         raise NotImplementedError
@@ -197,6 +198,7 @@ class MatmulNorm(nn.Module):
         y = self.matmul(x, kernel, counts=self.counts)
         return norm(y if bias is None else y + bias, train=train)
 
+    @nn.nowrap
     def fire(self, x: jax.Array, neuron: LIF, *, train: bool) -> jax.Array:
         """Maps (T, ..., C) to the spikes (T, ..., features) that follow."""
         return fire_each([self], [neuron], x, train=train)[0]
@@ -237,17 +239,17 @@ def fire_each(layers: Sequence[MatmulNorm], neurons: Sequence[LIF], x: jax.Array
     operands = [layer.operands(x, train=True) for layer in layers]
     x, norms = operands[0][0], [norm for *_, norm in operands]
     variables = [norm.variables_of(first.features) for norm in norms]
-    with jax.named_scope(f"{first.name}/norm.fire"):  # profiles show this name
-        fired = config.ops.matmul_norm_lif(
-            first.matmul,
-            x,
-            [(kernel, scale, bias) for (_, kernel, _, _), (scale, bias, _) in zip(operands, variables, strict=True)],
-            repeats=first.repeats,
-            epsilon=norms[0].epsilon,
-            axis_name=norms[0].axis_name,
-            counts=first.counts,
-            **neurons[0].constants,
-        )
+    fired = config.ops.matmul_norm_lif(
+        first.matmul,
+        x,
+        [(kernel, scale, bias) for (_, kernel, _, _), (scale, bias, _) in zip(operands, variables, strict=True)],
+        names=[str(layer.name) for layer in layers],
+        repeats=first.repeats,
+        epsilon=norms[0].epsilon,
+        axis_name=norms[0].axis_name,
+        counts=first.counts,
+        **neurons[0].constants,
+    )
     for norm, (_, _, running), (spikes, mean, var) in zip(norms, variables, fired, strict=True):
         norm.update(running, mean, var, count=spikes.size // first.features)
     return [neuron.record(spikes) for neuron, (spikes, _, _) in zip(neurons, fired, strict=True)]
@@ -281,6 +283,7 @@ class LinearNorm(MatmulNorm):
 
     weights_name = "linear"
 
+    @nn.nowrap
     def matmul(self, x: jax.Array, kernel: jax.Array, *, counts: bool = False) -> jax.Array:
         """`x W`."""
         return self.config.ops.linear(x, kernel, counts=counts)
@@ -298,6 +301,7 @@ class ConvNorm(MatmulNorm):
     weights_name = "conv"
     window = (3, 3)
 
+    @nn.nowrap
     def matmul(self, x: jax.Array, kernel: jax.Array, *, counts: bool = False) -> jax.Array:
         """The convolution of every timestep."""
         return self.config.ops.convolve(x, kernel, counts=counts)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ def matmul_norm_lif(
     x: jax.Array,
     layers: Sequence[Layer],
     *,
+    names: Sequence[str] = (),
     repeats: int = 1,
     epsilon: float = 1e-5,
     axis_name: str | None = None,
@@ -33,6 +35,7 @@ def matmul_norm_lif(
       matmul: `linear` or `convolve`.
       x: Shape (T, ..., C); (1, ..., C) where one timestep stands for several.
       layers: Of each layer the kernel, and scale and bias of its normalisation.
+      names: What profiles call each layer; none of them for none.
       repeats: T where an input of one timestep stands for T equal ones, else 1.
       epsilon: Added to the variance.
       axis_name: Name of the device axis over which statistics are taken, or None.
@@ -43,12 +46,17 @@ def matmul_norm_lif(
       For each layer the spikes (T, ..., M), and mean and variance, through which no gradient passes.
     """
     fired = []
-    for kernel, scale, bias in layers:
-        with jax.named_scope("matmul"):  # profiles show this name
-            y = matmul(x, kernel, counts=counts)
-        current, mean, var = normalize(y, scale, bias, epsilon=epsilon, axis_name=axis_name)
-        fired.append((lif(repeat(current, repeats), **neuron), mean, var))
+    for (kernel, scale, bias), name in zip(layers, names or [""] * len(layers), strict=True):
+        with scopes(name):
+            y = jax.named_scope("matmul")(matmul)(x, kernel, counts=counts)
+            current, mean, var = normalize(y, scale, bias, epsilon=epsilon, axis_name=axis_name)
+            fired.append((lif(repeat(current, repeats), **neuron), mean, var))
     return fired
+
+
+def scopes(name: str) -> AbstractContextManager[None]:
+    """What profiles call a layer with its normalisation and neurons."""
+    return jax.named_scope(f"{name}/norm.fire" if name else "norm.fire")
 
 
 def repeat(x: jax.Array, timesteps: int) -> jax.Array:
