@@ -46,7 +46,7 @@ def operations(kernels: str = "auto", *, in_bytes: bool = True, remat: bool = Fa
         return plain.PLAIN
     if not has_kernels():
         raise ConfigError(f"there are no kernels for {kernels}: stata_jax.kernels is not installed")
-    from stata_jax.kernels import operations as chosen
+    from stata_jax.kernels.operations import operations as chosen
 
     return chosen(kernels, in_bytes=in_bytes, remat=remat)
 
@@ -58,9 +58,9 @@ def _tunes() -> bool:
 def keep_memory() -> None:
     """Has a command's process keep the memory that it gets; for before JAX is imported."""
     if _tunes():
-        from stata_jax.kernels import process
+        from stata_jax.kernels import memory
 
-        process.keep_memory()
+        memory.keep_memory()
 
 
 def tune() -> None:
@@ -101,6 +101,6 @@ def compiler_options(*, profiled: bool = False) -> dict[str, Any] | None:
 def close_holes() -> None:
     """Has a tuned process give back the memory that compiling has left behind."""
     if _tunes():
-        from stata_jax.kernels import process
+        from stata_jax.kernels import memory
 
-        process.close_holes()
+        memory.close_holes()

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from picture_folders import split, write
 
-from stata_jax import build, config
+from stata_jax import build, config, speed
 from stata_jax.configs import common, digits, variants
+from stata_jax.errors import ConfigError
+from stata_jax.ops.operations import PLAIN
 from stata_jax.pruning.maps import Aligned
 from stata_jax.pruning.placement import align_positions
 
@@ -60,7 +62,7 @@ def test_every_model_and_sparsity_key_reaches_the_model():
     model = build.model(config.apply_overrides(settings, changed), axis_name="batch")
     for key, value in changed.items():
         assert getattr(model, key.split(".")[1]) == (jnp.bfloat16 if key == "model.dtype" else value), key
-    others = {"parent", "name", "num_classes", "axis_name", "lean", "recompute", "align"}
+    others = {"parent", "name", "num_classes", "axis_name", "ops", "align"}
     fields = {field.name for field in dataclasses.fields(model)} - others
     assert fields == {key.split(".")[1] for key in keys}  # and no field lacks a key
 
@@ -112,11 +114,28 @@ def test_a_weight_of_zero_aligns_nothing():
         assert getattr(build.aligned(settings), other.pop()) == align_positions(settings.model.depth)
 
 
-@pytest.mark.parametrize("mode", ["lean", "recompute"])
-@pytest.mark.parametrize("on", [True, False])
-def test_model_takes_the_modes_that_save_memory(mode, on):
-    settings = config.apply_overrides(common.get_config(), {f"train.{mode}": on})
-    assert getattr(build.model(settings), mode) is on
+@pytest.mark.parametrize(
+    ("changes", "kernels", "options"),
+    [
+        ({}, "cpu", {}),
+        ({"train.kernels": "plain"}, "plain", {}),
+        ({"train.kernels": "gpu", "train.lean": False}, "gpu", {"in_bytes": False}),
+        ({"train.recompute": True}, "auto", {"remat": True}),
+    ],
+)
+def test_model_takes_the_operations_of_the_config(changes, kernels, options):
+    settings = config.apply_overrides(common.get_config(), changes)
+    assert build.model(settings).ops == speed.operations(kernels, **options)
+
+
+def test_the_environment_goes_before_the_config(monkeypatch):
+    monkeypatch.setenv("STATA_KERNELS", "plain")
+    assert build.model(common.get_config()).ops == PLAIN
+    monkeypatch.setenv("STATA_KERNELS", "fast")
+    with pytest.raises(
+        ConfigError, match="STATA_KERNELS or train.kernels is 'fast', but it must be one of auto, plain"
+    ):
+        build.model(common.get_config())
 
 
 def test_step_takes_accumulation_and_averaging():

@@ -105,6 +105,7 @@ IMPOSSIBLE = [
     ("train.tet_means", math.nan, "a number"),
     ("train.tet_lambda", 1.1, "from 0 to 1"),
     ("train.batch_norm", "none", "all, device"),
+    ("train.kernels", "tpu", "auto, plain, cpu, gpu"),
     ("model.heads", 7, "divide model.dim, 384: 6 or 8 would do"),
     ("model.heads", 500, "384 would do"),
     ("model.heads", 0, "at least 1"),

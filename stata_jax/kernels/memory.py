@@ -6,6 +6,8 @@ import sys
 # glibc keeps a list for each size below this, so that smaller holes cost little.
 _SMALL = 1 << 10
 
+_keeps = False  # whether this process does
+
 # Names of glibc's `mallopt`, from its malloc.h.
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 
@@ -23,11 +25,12 @@ def keep_memory() -> bool:
     Returns:
       Whether the C library does so now.
     """
+    global _keeps
     mallopt = getattr(_c_library(), "mallopt", None)
-    if mallopt is None:
-        return False
-    # No blocks of their own from the system, no trimming of the heap, and one heap for all threads.
-    return all([mallopt(_MMAP_MAX, 0), mallopt(_TRIM_THRESHOLD, -1), mallopt(_ARENA_MAX, 1)])
+    if mallopt is not None:
+        # No blocks of their own from the system, no trimming of the heap, and one heap for all threads.
+        _keeps = all([mallopt(_MMAP_MAX, 0), mallopt(_TRIM_THRESHOLD, -1), mallopt(_ARENA_MAX, 1)])
+    return _keeps
 
 
 def close_holes() -> int:
@@ -39,14 +42,18 @@ def close_holes() -> int:
     lost is addresses, which count where these are limited (`ulimit -v`). What is needed next comes from the end of the
     heap, and pays for its pages anew.
 
-    Call it after `keep_memory`, when something large has been compiled. It does nothing with other C libraries, and
+    Call it when something large has been compiled. It does nothing before `keep_memory`, with other C libraries, and
     with glibc before 2.33.
 
     Returns:
       How many bytes of addresses were taken out of use.
     """
     library = _c_library()
-    if library is None or not all(hasattr(library, name) for name in ("malloc_trim", "mallinfo2", "sbrk")):
+    if (
+        not _keeps
+        or library is None
+        or not all(hasattr(library, name) for name in ("malloc_trim", "mallinfo2", "sbrk"))
+    ):
         return 0
     library.malloc.restype = library.sbrk.restype = ctypes.c_void_p
     library.malloc.argtypes, library.free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p]

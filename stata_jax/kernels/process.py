@@ -1,6 +1,6 @@
 """What a command sets for its whole process: the allocator, the garbage collector, compiled programs and the compiler.
 
-No library call does any of this: only `tune` and `keep_memory` do, and only the commands call them.
+No library call does any of this: only `tune` here and `keep_memory` of `memory` do, and only the commands call them.
 """
 
 import functools
@@ -25,14 +25,6 @@ CPU_OPTIONS: dict[str, str | bool] = {
 
 _PROFILED: dict[str, str | bool] = {"xla_cpu_enable_xprof_traceme": True}
 
-keeps_memory = False  # whether this process does
-
-
-def keep_memory() -> None:
-    """See `stata_jax.kernels.memory.keep_memory`."""
-    global keeps_memory
-    keeps_memory = memory.keep_memory() or keeps_memory
-
 
 @functools.cache  # once a process: what becomes garbage later must be found
 def tune() -> None:
@@ -42,19 +34,13 @@ def tune() -> None:
     there is no home folder. The garbage collector passes over what has been imported, since tracing makes many objects
     and so it comes often.
     """
-    keep_memory()
+    memory.keep_memory()
     gc.collect()
     gc.freeze()
     folder = cache_folder()
     if jax.config.values["jax_compilation_cache_dir"] is None and folder is not None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-
-
-def close_holes() -> None:
-    """See `stata_jax.kernels.memory.close_holes`; for a process that keeps its memory alone."""
-    if keeps_memory:
-        memory.close_holes()
 
 
 def compiler_options(*, profiled: bool = False) -> dict[str, Any] | None:

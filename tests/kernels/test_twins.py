@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from operation_cases import CASES
 
-from stata_jax import kernels
+from stata_jax.kernels import operations as kernels
 from stata_jax.kernels import tiles
 from stata_jax.ops.operations import PLAIN, Operations
 

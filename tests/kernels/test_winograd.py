@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from convolution_loop import convolution_loop, normal
 
-from stata_jax import kernels
+from stata_jax.kernels import operations as kernels
 from stata_jax.kernels import winograd
 from stata_jax.ops.conv import convolve_images
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from convolution_loop import convolution_loop, normal
 
-from stata_jax import kernels
 from stata_jax.kernels import matmul
+from stata_jax.kernels import operations as kernels
 from stata_jax.ops.operations import PLAIN
 
 OPS = [PLAIN, *(kernels.operations(target) for target in kernels.TARGETS)]

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax import kernels
 from stata_jax.kernels import fire
+from stata_jax.kernels import operations as kernels
 from stata_jax.ops.lif import lif
 from stata_jax.ops.norm import normalize
 from stata_jax.ops.operations import PLAIN

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax import kernels
+from stata_jax.kernels import operations as kernels
 from stata_jax.kernels.norm import batch_statistics as by_target
 from stata_jax.ops.norm import batch_statistics
 from stata_jax.ops.operations import PLAIN
