@@ -27,9 +27,10 @@ def keep_memory() -> bool:
     """
     global _keeps
     mallopt = getattr(_c_library(), "mallopt", None)
-    if mallopt is not None:
-        # No blocks of their own from the system, no trimming of the heap, and one heap for all threads.
-        _keeps = all([mallopt(_MMAP_MAX, 0), mallopt(_TRIM_THRESHOLD, -1), mallopt(_ARENA_MAX, 1)])
+    if mallopt is None:
+        return False
+    # No blocks of their own from the system, no trimming of the heap, and one heap for all threads.
+    _keeps = all([mallopt(_MMAP_MAX, 0), mallopt(_TRIM_THRESHOLD, -1), mallopt(_ARENA_MAX, 1)])
     return _keeps
 
 
