@@ -49,7 +49,8 @@ def measure(
     from stata_jax import build, speed
     from stata_jax.evaluate import check_fit
     from stata_jax.streams import Stream, stream_key
-    from stata_jax.tools.energy import layer_operations, model_sizes
+    from stata_jax.tools.energy import layer_operations
+    from stata_jax.tools.operations import matmuls
     from stata_jax.tools.rates import mean_rates
     from stata_jax.train.state import time_major
 
@@ -68,10 +69,10 @@ def measure(
     for name, each in models.items():
         batches = (batch | {"image": as_input(batch["image"])} for batch in map(source.test_batch, steps))
         rates = mean_rates(each, variables, batches, key=stream_key(settings.seed, Stream.TESTS))
-        sizes = model_sizes(each, images.shape)
-        counts[name] = _summary(layer_operations(rates, **sizes)) | {
+        counted = matmuls(each, build.image_shape(settings))
+        counts[name] = _summary(layer_operations(rates, counted)) | {
             "alternatives": {
-                way: _summary(layer_operations(rates, **options, **sizes)) for way, options in ways.items()
+                way: _summary(layer_operations(rates, counted, **options)) for way, options in ways.items()
             }
         }
     return {

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from stata_jax import build, config, energy
-from stata_jax.tools.energy import energy_mj, layer_operations, model_sizes
+from stata_jax.tools.energy import energy_mj, layer_operations
+from stata_jax.tools.operations import matmuls
 from stata_jax.tools.rates import mean_rates
 from stata_jax.train.checkpoint import Checkpoints
 from stata_jax.train.metrics import write_json
@@ -98,7 +99,7 @@ def test_the_last_batch_is_not_counted_twice(folder):
     model, source = build.model(settings), build.source(settings)
     images = jnp.concatenate([source.test_batch(i)["image"] for i in range(2)])[:7]
     rates = mean_rates(model, variables, [{"image": images}])
-    expected = energy_mj(layer_operations(rates, **model_sizes(model, images.shape)))
+    expected = energy_mj(layer_operations(rates, matmuls(model, images.shape[1:])))
     assert result["models"]["as trained"]["energy_mj"] == pytest.approx(expected, rel=1e-5)
 
 

@@ -1,11 +1,21 @@
-"""Multiply-accumulates (MACs) of one image, layer by layer, from the sizes of a model alone."""
+"""The matmuls of a model and their multiply-accumulates (MACs), layer by layer, from its traced program."""
 
+import dataclasses
+import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import jax
+import jax.numpy as jnp
+from flax.traverse_util import flatten_dict
+
+from stata_jax.models.transformer import SpikingTransformer
+from stata_jax.ops.operations import PLAIN
 from stata_jax.pruning.placement import kept_tokens
 
-_KERNEL = 3 * 3  # taps of each convolution of the patch embedding
+IMAGE, MEANS, SPIKES, SUMS = "image", "means", "spikes", "sums of spikes"
+REAL = (IMAGE, MEANS)  # real numbers
 
 
 def tokens_per_block(
@@ -27,17 +37,10 @@ def tokens_per_block(
       One pair `(attention_tokens, mlp_tokens)` a block.
 
     Raises:
-      ValueError: If a size is below 1, `keep_rate` is outside (0, 1], or `prune_at` names a block twice or one that
-        is not there.
+      ValueError: If `tokens` is below 1, or `keep_rate` is outside (0, 1].
 
     Source: STATA, Section 4.2 and Algorithm 1.
     """
-    if tokens < 1 or depth < 1:
-        raise ValueError(f"tokens and depth must be at least 1, got {tokens} and {depth}")
-    if not 0.0 < keep_rate <= 1.0:
-        raise ValueError(f"keep_rate must be in (0, 1], got {keep_rate}; 1 keeps every token")
-    if len(set(prune_at)) != len(prune_at) or any(not 0 <= block < depth for block in prune_at):
-        raise ValueError(f"prune_at must name different blocks from 0 to {depth - 1}, got {tuple(prune_at)}")
     extra = int(anchor)
     counts = []
     for block in range(depth):
@@ -48,93 +51,98 @@ def tokens_per_block(
     return tuple(counts)
 
 
-def count_macs(
-    *,
-    family: str,
-    image_size: int,
-    channels: int,
-    timesteps: int,
-    dim: int,
-    depth: int,
-    heads: int,
-    mlp_ratio: int,
-    pooling: str,
-    num_classes: int,
-    keep_rate: float,
-    prune_at: Sequence[int],
-    anchor: bool,
-) -> dict[str, int]:
-    """Multiply-accumulates of one image over all timesteps, by layer.
+@dataclasses.dataclass(frozen=True)
+class MatmulCount:
+    """One matmul of a model, for one image over all timesteps.
 
-    Every matmul counts as if its input were dense; multiply by the firing rate of the input for synaptic operations.
-    Everything but the head is counted at each of the `timesteps`. That holds for the first convolution too: it sees
-    the same static image each time, but the literature counts it each time. Not counted: normalisation, neurons,
-    pooling and the ranking of tokens (at most one `1 x n` matmul per head where a block prunes).
+    Attributes:
+      name: By module names, such as `stem/conv0`; the two of attention are `map` (`Q K^T`, `K^T V` or the sum of
+        `K * V`) and `value`.
+      macs: Multiply-accumulates, were its input dense.
+      takes: What enters it: `IMAGE`, `MEANS` of tokens, `SPIKES`, or `SUMS` of them. What comes from the residuals
+        without neurons between counts as `SUMS`.
+      inputs: Numbers that enter it, of each operand.
+      outputs: Numbers that it makes; 0 for attention.
+      weights: Numbers of its weight; 0 for attention.
+      repeats: Timesteps that its result stands for: T for the first convolution of a static image.
+      tokens: Of attention, n.
+      width: Of attention, d_h; 0 where it has sums and masks instead of matmuls.
+    """
 
-    Patch embedding: a 3x3 convolution `channels -> D/8` at full resolution, then four more, `D/8 -> D/4 -> D/2 -> D ->
-    D`; where `pooling[i - 1]` is "1", the image is halved before convolution `i`. Block, with `n` tokens in attention
-    and `m` in the MLP, `d = D/h`: q, k, v and projection `n D^2` each; attention `2 n^2 D` as `(Q K^T) V` or `2 n D d`
-    as `Q (K^T V)`, whichever is less, or `2 n D` as sums and masks in the Spike-driven Transformer; MLP `2 m r D^2`.
-    Head: `D * classes`, in the Spike-driven Transformer at each timestep.
+    name: str
+    macs: int
+    takes: str
+    inputs: int
+    outputs: int = 0
+    weights: int = 0
+    repeats: int = 1
+    tokens: int = 0
+    width: int = 0
+
+
+@functools.cache
+def matmuls(model: SpikingTransformer, image_shape: tuple[int, ...]) -> tuple[MatmulCount, ...]:
+    """The matmuls of a model, in their order, found by tracing it.
+
+    Everything but the head is counted at each timestep. That holds for the first convolution too: it sees the same
+    static image each time, but the literature counts it each time. A head that takes means of tokens is counted once,
+    on their mean over time. Attention counts as the cheaper of `2 n^2 D`, `(Q K^T) V`, and `2 n D d_h`, `Q (K^T V)`;
+    sums and masks as `2 n D`. Not counted: normalisation, neurons, pooling, biases and the ranking of tokens.
 
     Args:
-      family: `spikformer`, `spikingformer` or `sdt`.
-      image_size: Height and width of the image in pixels.
-      channels: Channels of the image.
-      timesteps: T.
-      dim: Token width D, a multiple of 8 and of `heads`.
-      depth: Number of blocks, L.
-      heads: Attention heads, h.
-      mlp_ratio: Hidden width of the MLP over D, r.
-      pooling: Four digits, 1 where the image is halved; e.g. "0011" or "1111".
-      num_classes: Outputs of the head.
-      keep_rate: Share of the patch tokens that a pruning block keeps, in (0, 1].
-      prune_at: Blocks that prune, counted from 0; empty for a dense model.
-      anchor: Whether there is an anchor token.
+      model: The network.
+      image_shape: Of one example: (H, W, C), or (T, H, W, C) for a recording.
 
     Returns:
-      MACs under "stem/conv0" to "stem/conv4"; for each block l "block{l}/attention/" q, k, v, map, value and
-      projection, and "block{l}/mlp/" up and down; "head". "map" is the first of the two attention matmuls (`Q K^T`,
-      `K^T V` or the sum of `K * V`) and "value" the second; one choice holds for both.
-
-    Raises:
-      ValueError: If a size is below 1, sizes do not divide, or `pooling` or the pruning options are malformed.
+      The matmuls.
     """
-    sizes = {
-        "image_size": image_size,
-        "channels": channels,
-        "timesteps": timesteps,
-        "dim": dim,
-        "depth": depth,
-        "heads": heads,
-        "mlp_ratio": mlp_ratio,
-        "num_classes": num_classes,
-    }
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} must be at least 1, got {size}")
-    if dim % math.lcm(8, heads):
-        raise ValueError(f"dim must be a multiple of 8 and of heads = {heads}, got {dim}")
-    if len(pooling) != 4 or set(pooling) - {"0", "1"}:
-        raise ValueError(f'pooling must be four digits 0 or 1 such as "0011", got {pooling!r}')
+    recording = len(image_shape) == 4
+    timesteps = image_shape[0] if recording else model.timesteps
+    kernels: dict[tuple[str, ...], tuple[int, ...]] = {}
+    seen: dict[tuple[str, ...], Any] = {}  # in the order of the program
 
-    macs: dict[str, int] = {}
-    side = image_size
-    widths = (channels, dim // 8, dim // 4, dim // 2, dim, dim)
-    for layer in range(5):
-        if layer and pooling[layer - 1] == "1":
-            side = (side + 1) // 2  # a 3x3 max-pool of stride 2 and padding 1 rounds up
-        macs[f"stem/conv{layer}"] = timesteps * _KERNEL * widths[layer] * widths[layer + 1] * side**2
+    def look(key: jax.Array, images: jax.Array) -> None:
+        _, variables = model.clone(ops=PLAIN).init_with_output(key, images, mutable=True)
+        weights, found = (flatten_dict(variables[name]) for name in ("params", "intermediates"))
+        kernels.update({path[:-2]: leaf.shape for path, leaf in weights.items() if path[-1] == "kernel"})
+        seen.update({path: jax.tree.map(jnp.shape, values[0]) for path, values in found.items()})
 
-    counts = tokens_per_block(tokens=side**2, depth=depth, keep_rate=keep_rate, prune_at=prune_at, anchor=anchor)
-    for block, (attention_tokens, mlp_tokens) in enumerate(counts):
-        linear = timesteps * attention_tokens * dim**2
-        each = 1 if family == "sdt" else min(attention_tokens, dim // heads)
-        matmul = timesteps * attention_tokens * dim * each
-        hidden = timesteps * mlp_tokens * mlp_ratio * dim**2
-        attention = f"block{block}/attention"
-        macs |= {f"{attention}/{name}": linear for name in ("q", "k", "v")}
-        macs |= {f"{attention}/map": matmul, f"{attention}/value": matmul, f"{attention}/projection": linear}
-        macs |= {f"block{block}/mlp/up": hidden, f"block{block}/mlp/down": hidden}
-    macs["head"] = dim * num_classes * (timesteps if family == "sdt" else 1)
-    return macs
+    batch = (timesteps, 1, *image_shape[1:]) if recording else (1, *image_shape)
+    jax.eval_shape(look, jax.random.key(0), jax.ShapeDtypeStruct(batch, jnp.float32))
+    found: dict[str, MatmulCount] = {}
+    fired: set[tuple[str, ...]] = set()  # modules some of whose neurons have fired
+    for (*modules, kind), shape in seen.items():
+        parent, name = tuple(modules[:-1]), "/".join(modules)
+        if kind == "rate":
+            fired.add(parent)
+        elif kind == "input":
+            takes = SPIKES if parent in fired else SUMS if found else IMAGE
+            kernel, repeats, places = kernels[tuple(modules)], timesteps // shape[0], math.prod(shape[:-1])
+            weights = math.prod(kernel)
+            sizes = math.prod(shape), places * kernel[-1], weights, repeats
+            found[name] = MatmulCount(name, repeats * places * weights, takes, *sizes)
+        elif kind == "spikes":
+            projection = found.pop(f"{name}/projection", None)
+            found |= {each.name: each for each in _of_attention(name, shape, heads=model.heads)}
+            found |= {projection.name: projection} if projection else {}
+        elif kind == "head_input":
+            takes, times = (SPIKES, timesteps) if ("lif_head", "rate") in seen else (MEANS, 1)
+            weights = shape[-1] * model.num_classes
+            found["head"] = MatmulCount("head", times * weights, takes, math.prod(shape), weights=weights)
+    return tuple(found.values())
+
+
+def _of_attention(name: str, shapes: dict[str, tuple[int, ...]], *, heads: int) -> list[MatmulCount]:
+    """The two matmuls of a block's attention, from the shapes (T, B, N, D) of what it has seen."""
+    *_, tokens, dim = shapes["q"]
+    width = 0 if "kv_mask" in shapes else dim // heads
+    inputs = math.prod(shapes["q"])
+    macs = inputs * (min(tokens, width) or 1)
+    return [
+        MatmulCount(f"{name}/{part}", macs, SPIKES, inputs, tokens=tokens, width=width) for part in ("map", "value")
+    ]
+
+
+def count_macs(model: SpikingTransformer, image_shape: tuple[int, ...]) -> dict[str, int]:
+    """Multiply-accumulates of one image over all timesteps, by layer, see `matmuls`."""
+    return {each.name: each.macs for each in matmuls(model, image_shape)}

@@ -43,6 +43,13 @@ def prepare(settings: ConfigDict, mode: str) -> tuple[Callable[[], Any], dict[st
     return lambda: infer(variables, batch, key), facts
 
 
+def image_shape(settings: ConfigDict) -> tuple[int, ...]:
+    """Shape of one example, which with two channels is a recording: of a published model no data set tells it."""
+    data = settings.data
+    image = (data.image_size, data.image_size, data.channels)
+    return (settings.model.timesteps, *image) if data.channels == 2 else image
+
+
 class TrainingStep(NamedTuple):
     """A compiled training step on random images.
 
@@ -100,15 +107,12 @@ def _inputs(settings: ConfigDict, optimizer: Any) -> tuple[Any, Any, Any, Any]:
     from stata_jax.train.state import create_state
 
     build.check_devices(settings, parts=("train",))
-    data, batch_size = settings.data, settings.train.batch_size
-    shape: tuple[int, ...] = (data.image_size, data.image_size, data.channels)
-    if data.channels == 2:  # a recording
-        shape = (settings.model.timesteps, *shape)
-    shape = (batch_size, *shape)
+    batch_size = settings.train.batch_size
+    shape = (batch_size, *image_shape(settings))
     images = jax.random.uniform(jax.random.key(1), shape, jnp.float32)
     template = jax.ShapeDtypeStruct(shape, jnp.float32)
     state = create_state(build.model(settings), optimizer, template, key=jax.random.key(0))
-    label = jax.random.randint(jax.random.key(2), (batch_size,), 0, data.num_classes)
+    label = jax.random.randint(jax.random.key(2), (batch_size,), 0, settings.data.num_classes)
     return state, images, parallel.shard({"image": images, "label": label}), jax.random.key(3)
 
 

@@ -16,6 +16,7 @@ _CALLS = ("jit", "pjit", "closed_call", "core_call", "checkpoint", "custom_jvp_c
 
 _Content = tuple[jax.Array, jax.Array]  # the kind of an operand, and its mean
 _Found = list[tuple[str, int, list[_Content]]]  # name, MACs and operands of each matmul
+_Value = tuple[Any, str | None]  # a value, and if it follows from weights alone, whose they are
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,16 +62,18 @@ def matmuls_of(function: Callable[..., Any], weights: Any, *data: Any) -> list[M
     closed = jax.make_jaxpr(function)(weights, *data)
     places: list[tuple[str, int]] = []
 
+    owners = [_owner(path) for path, _ in jax.tree_util.tree_leaves_with_path(weights)]
+
     @jax.jit
     def look(weights: list[Any], data: list[Any]) -> list[list[_Content]]:
         found: _Found = []
-        _run(closed, [(leaf, True) for leaf in weights] + [(leaf, False) for leaf in data], found, prefix="")
+        _run(closed, [*zip(weights, owners, strict=True), *((leaf, None) for leaf in data)], found, prefix="")
         places.extend((name, macs) for name, macs, _ in found)
         return [contents for _, _, contents in found]
 
     contents = jax.device_get(look(jax.tree.leaves(weights), jax.tree.leaves(data)))
     return [
-        Matmul(_place(name), tuple(_KINDS[kind] for kind, _ in each), tuple(float(mean) for _, mean in each), macs)
+        Matmul(name, tuple(_KINDS[kind] for kind, _ in each), tuple(float(mean) for _, mean in each), macs)
         for (name, macs), each in zip(places, contents, strict=True)
     ]
 
@@ -83,7 +86,18 @@ def _place(scope: str) -> str:
         name = part.partition(".")[0]  # of `q.fire`, a method of q
         if "->" not in part and name not in (network, *parts[-1:]):
             parts.append(name)
-    while parts and parts[-1] in ("linear", "conv", "norm", "norm.fire", "matmul"):
+    return _module(parts)
+
+
+def _owner(path: tuple[Any, ...]) -> str:
+    """Of a parameter the module that it is a weight of, by its path, `params/block0/attention/q/linear/kernel`."""
+    keys = [str(getattr(key, "key", "")) for key in path]
+    return _module(keys[1:-1])
+
+
+def _module(names: Sequence[str]) -> str:
+    parts = list(names)
+    while parts and parts[-1] in ("linear", "conv", "norm", "matmul"):
         parts.pop()
     return "/".join(parts)
 
@@ -97,38 +111,37 @@ def kind_of(values: jax.Array) -> jax.Array:
 
 def _run(
     closed: core.ClosedJaxpr,
-    inputs: Sequence[tuple[Any, bool]],
+    inputs: Sequence[_Value],
     found: _Found,
     *,
     prefix: str,
-) -> list[tuple[Any, bool]]:
-    """Runs a program on pairs of a value and whether it follows from weights alone."""
+) -> list[_Value]:
+    """Runs a program on values; constants count as weights of nobody."""
     jaxpr = closed.jaxpr
-    known: dict[Any, tuple[Any, bool]] = dict(zip(jaxpr.invars, inputs, strict=True))
-    known |= {var: (value, True) for var, value in zip(jaxpr.constvars, closed.consts, strict=True)}
+    known: dict[Any, _Value] = dict(zip(jaxpr.invars, inputs, strict=True))
+    known |= {var: (value, "") for var, value in zip(jaxpr.constvars, closed.consts, strict=True)}
 
-    def read(atom: Any) -> tuple[Any, bool]:
-        return (atom.val, True) if isinstance(atom, core.Literal) else known[atom]
+    def read(atom: Any) -> _Value:
+        return (atom.val, "") if isinstance(atom, core.Literal) else known[atom]
 
     for equation in _needed(jaxpr):
         operands = [read(atom) for atom in equation.invars]
-        fixed = all(is_weight for _, is_weight in operands)
+        owners = [owner for _, owner in operands if owner is not None]
+        owner = next(filter(None, owners), "")
         name, here = equation.primitive.name, f"{prefix}/{equation.source_info.name_stack}".strip("/")
         inner = _programs(equation)
-        if name in _MATMULS and not fixed:
-            values = [value for value, is_weight in operands if not is_weight]
+        if name in _MATMULS and len(owners) < len(operands):
+            values = [value for value, of in operands if of is None]
             contents = [(kind_of(value), jnp.mean(value.astype(jnp.float32))) for value in values]
-            found.append((here, _macs(equation), contents))
+            found.append((owner or _place(here), _macs(equation), contents))
         if name in _CALLS and len(inner) == 1 and isinstance(inner[0], core.ClosedJaxpr):
             results = _run(inner[0], operands, found, prefix=here)
-        elif None in (platforms := equation.params.get("branches_platforms") or ()) and any(map(_holds_matmul, inner)):
-            # Of one matmul in several forms, the one that is for any hardware.
-            results = _run(inner[platforms.index(None)], operands[1:], found, prefix=here)
         else:
             if any(_holds_matmul(program) for program in inner):
                 raise ValueError(f"{here}: a matmul inside {name}, where its inputs cannot be seen")
             values = equation.primitive.bind(*(value for value, _ in operands), **equation.params)
-            results = [(value, fixed) for value in (values if equation.primitive.multiple_results else [values])]
+            of = owner if len(owners) == len(operands) else None
+            results = [(value, of) for value in (values if equation.primitive.multiple_results else [values])]
         known |= dict(zip(equation.outvars, results, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
 

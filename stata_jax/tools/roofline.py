@@ -2,11 +2,18 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from stata_jax.models import layers
+from stata_jax.models.transformer import SpikingTransformer
+from stata_jax.ops.operations import PLAIN
 from stata_jax.tools import markdown
-from stata_jax.tools.operations import count_macs, tokens_per_block
+from stata_jax.tools.operations import IMAGE, matmuls
 
 Row = tuple[str, str]  # part of the network and kind of operation
 MATMULS, BOTH, NORM, LIF, OTHER = "matmuls", "BN and LIF", "BN", "LIF", "other"
@@ -26,7 +33,7 @@ class Work(NamedTuple):
 
 
 def required(
-    sizes: Mapping[str, Any], *, batch_size: int, devices: int, parameters: int, static: bool
+    model: SpikingTransformer, image_shape: tuple[int, ...], *, batch_size: int, devices: int, parameters: int
 ) -> dict[Row, Work]:
     """The least work of a training step in float32, all devices together.
 
@@ -39,70 +46,77 @@ def required(
     residuals, the head, losses, the choice of tokens and their alignment, averaged weights.
 
     Args:
-      sizes: The arguments of `count_macs`.
+      model: The network.
+      image_shape: Of one example: (H, W, C), or (T, H, W, C) for a recording.
       batch_size: Images.
       devices: Each of them reads the weights.
       parameters: Numbers that are trained.
-      static: Whether images are the same at all timesteps.
 
     Returns:
       Work by row.
     """
-    family, timesteps, dim = sizes["family"], sizes["timesteps"], sizes["dim"]
-    macs = count_macs(**sizes)
     work: dict[Row, Work] = {}
 
     def add(row: Row, *, flops: float = 0.0, moved: float = 0.0) -> None:
         work[row] = work.get(row, Work()) + Work(flops, moved)
 
-    def layer(part: str, name: str, values: float, weight: int, follows: str, *, into: float, first: bool) -> None:
-        """A matmul of `into` entries with `weight` numbers to `values`, and the kind that `follows`."""
-        repeats = timesteps if first and static else 1
-        made, weights, entry = values / repeats, devices * weight * _FLOAT, _FLOAT if first else _SPIKE
-        matmuls = 2 if first else 3
+    alone, neurons = _apart(model, image_shape)
+    for each in matmuls(model, image_shape):
+        part = _part(each.name)
+        if not part:
+            continue
+        into, weights = batch_size * each.inputs, devices * each.weights * _FLOAT
+        if each.tokens:  # attention, whose result is a sum unless it has masks
+            result = _FLOAT if each.width else _SPIKE
+            moved = (2 * 3 * _SPIKE + result + (1 + 3) * _FLOAT) * into / 2  # for both of its matmuls
+            add((part, MATMULS), flops=3 * 2 * batch_size * each.macs, moved=moved)
+            continue
+        first = each.takes == IMAGE
+        made = batch_size * each.outputs
+        entry, terms = (_FLOAT, 2) if first else (_SPIKE, 3)
         forward = entry * into + weights + _FLOAT * made
         backward = (0 if first else _FLOAT * made + weights + _FLOAT * into) + entry * into + _FLOAT * made + weights
-        add((part, MATMULS), flops=2 * matmuls * macs[name] * batch_size / repeats, moved=forward + backward)
-        if follows == BOTH:
-            add((part, BOTH), moved=_FLOAT * (2 * made + 2 * made + 2 * values + made) + _SPIKE * values)
-        else:
+        add((part, MATMULS), flops=2 * terms * each.macs * batch_size / each.repeats, moved=forward + backward)
+        if each.name in alone:
             add((part, NORM), moved=_FLOAT * (3 + 5) * made)
-
-    side, width = sizes["image_size"], sizes["channels"]
-    stem = {"spikformer": 5, "spikingformer": 4, "sdt": 3}[family]  # layers that neurons follow at once
-    for i, features in enumerate((dim // 8, dim // 4, dim // 2, dim, dim)):
-        if i and sizes["pooling"][i - 1] == "1":
-            side = (side + 1) // 2
-        pixels = batch_size * timesteps * side**2
-        into = pixels * width / (timesteps if i == 0 and static else 1)
-        follows = BOTH if i < stem else NORM
-        layer("stem", f"stem/conv{i}", pixels * features, 9 * width * features, follows, into=into, first=i == 0)
-        width = features
-    if family == "sdt":
-        add(("stem", LIF), moved=_lif_bytes(batch_size * timesteps * side**2 * dim))
-
-    counts = tokens_per_block(
-        tokens=side**2, **{name: sizes[name] for name in ("depth", "keep_rate", "prune_at", "anchor")}
-    )
-    last = BOTH if family == "spikformer" else NORM
-    hidden = sizes["mlp_ratio"] * dim
-    for l, tokens in enumerate(counts):
-        n, m = (batch_size * timesteps * count * dim for count in tokens)
-        for name in ("q", "k", "v", "projection"):
-            follows = last if name == "projection" else BOTH
-            layer("attention", f"block{l}/attention/{name}", n, dim**2, follows, into=n, first=False)
-        flops = 3 * 2 * batch_size * sum(macs[f"block{l}/attention/{name}"] for name in ("map", "value"))
-        result = _SPIKE if family == "sdt" else _FLOAT  # its masks are no sums
-        add(("attention", MATMULS), flops=flops, moved=(2 * 3 * _SPIKE + result + (1 + 3) * _FLOAT) * n)
-        after = batch_size * timesteps * dim if family == "sdt" else n  # neurons behind attention
-        add(("attention", LIF), moved=_lif_bytes(after) + (0 if family == "spikformer" else _lif_bytes(n)))
-        mlp: dict[str, Any] = {"weight": dim * hidden, "first": False}
-        layer("MLP", f"block{l}/mlp/up", m * hidden / dim, follows=BOTH, into=m, **mlp)
-        layer("MLP", f"block{l}/mlp/down", m, follows=last, into=m * hidden / dim, **mlp)
-        if family != "spikformer":
-            add(("MLP", LIF), moved=_lif_bytes(m))
+        else:
+            values = each.repeats * made
+            add((part, BOTH), moved=_FLOAT * (2 * made + 2 * made + 2 * values + made) + _SPIKE * values)
+    for name, count in neurons:
+        if part := _part(name):
+            add((part, LIF), moved=_lif_bytes(batch_size * count))
     add(UPDATE, moved=devices * (4 + 3) * _FLOAT * parameters)
     return work
+
+
+def _part(name: str) -> str:
+    """`stem`, `attention` or `MLP`; empty for what belongs to none of them."""
+    if name.startswith("stem/"):
+        return "stem"
+    block = re.match(r"block\d+/(attention|mlp)/", name)
+    return block[1].replace("mlp", "MLP") if block else ""
+
+
+def _apart(model: SpikingTransformer, image_shape: tuple[int, ...]) -> tuple[set[str], list[tuple[str, int]]]:
+    """Layers whose normalisation no neurons follow at once; and neurons that follow none, with their numbers."""
+    alone: set[str] = set()
+    neurons: list[tuple[str, int]] = []
+
+    def note(function: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+        module = context.module
+        if context.method_name == "__call__" and isinstance(module, layers.BatchNorm):
+            alone.add("/".join(module.path[:-1]))
+        if context.method_name == "__call__" and isinstance(module, layers.LIF):
+            neurons.append(("/".join(module.path), args[0].size))
+        return function(*args, **kwargs)
+
+    def look(key: jax.Array, images: jax.Array) -> Any:
+        with nn.intercept_methods(note):
+            return model.clone(ops=PLAIN).init_with_output(key, images, train=True)[0][0]
+
+    batch = (image_shape[0], 1, *image_shape[1:]) if len(image_shape) == 4 else (1, *image_shape)
+    jax.eval_shape(look, jax.random.key(0), jax.ShapeDtypeStruct(batch, jnp.float32))
+    return alone, neurons
 
 
 def _lif_bytes(neurons: float) -> float:

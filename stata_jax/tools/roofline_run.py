@@ -60,7 +60,6 @@ def measure(
     import jax
 
     from stata_jax import build
-    from stata_jax.tools.energy import model_sizes
     from stata_jax.tools.profiling import time_alternately
     from stata_jax.tools.step_profile import WAIT, scopes, seconds_by_operation
     from stata_jax.train import parallel
@@ -82,15 +81,12 @@ def measure(
         kind, scope = places[operation]
         row = WAITS if kind == WAIT else row_of(scope)
         seconds[row] = seconds.get(row, 0.0) + took
-    data = settings.data
-    sizes = model_sizes(build.model(settings), (data.image_size, data.image_size, data.channels))
-    static = data.channels != 2
     work = required(
-        sizes,
+        build.model(settings),
+        programs.image_shape(settings),
         batch_size=batch_size,
         devices=jax.local_device_count(),
         parameters=step.parameters,
-        static=static,
     )
     del step  # the machine is measured with its memory free
     print("measuring the machine ...", flush=True)

@@ -9,8 +9,7 @@ from ml_collections import ConfigDict
 
 from stata_jax import build
 from stata_jax.data.protocol import Source
-from stata_jax.tools.energy import AC, MAC, kind_of
-from stata_jax.tools.operations import count_macs, tokens_per_block
+from stata_jax.tools.operations import REAL, matmuls, tokens_per_block
 from stata_jax.tools.pictures import draw_tokens
 from stata_jax.tools.sheets import frame_pictures, still_pictures
 from stata_jax.train.parallel import device_names
@@ -36,28 +35,16 @@ def _tokens(settings: ConfigDict) -> tuple[tuple[int, int], ...]:
     )
 
 
-def _macs(settings: ConfigDict, kind: str, *, dense: bool) -> int:
-    """Multiply-accumulates of one image over all timesteps in layers of one kind, `AC` or `MAC`.
+def _macs(settings: ConfigDict, *, real: bool, dense: bool = False) -> int:
+    """Multiply-accumulates of one image over all timesteps, in matmuls of real numbers or of spikes.
 
     `dense` counts the model without anchor and pruning.
     """
-    model = settings.model
-    macs = count_macs(
-        family=model.family,
-        image_size=settings.data.image_size,
-        channels=settings.data.channels,
-        timesteps=model.timesteps,
-        dim=model.dim,
-        depth=model.depth,
-        heads=model.heads,
-        mlp_ratio=model.mlp_ratio,
-        pooling=model.pooling,
-        num_classes=settings.data.num_classes,
-        keep_rate=1.0 if dense else settings.sparsity.keep_rate,
-        prune_at=() if dense else build.placement(settings)[0],
-        anchor=settings.sparsity.anchor and not dense,
-    )
-    return sum(count for name, count in macs.items() if kind_of(name, family=model.family) == kind)
+    model = build.model(settings)
+    if dense:
+        model = model.clone(anchor=False, keep_rate=1.0, prune_at=())
+    counted = matmuls(model, build.image_shape(settings))
+    return sum(each.macs for each in counted if (each.takes in REAL) == real)
 
 
 def describe(settings: ConfigDict, source: Source, *, parameters: int) -> None:
@@ -96,7 +83,7 @@ def summarise(
       `changes` are those of `stata_jax.train.conditions.changes` that the run has gone on with.
     """
     tokens = _tokens(settings)
-    dense, kept = _macs(settings, AC, dense=True), _macs(settings, AC, dense=False)
+    dense, kept = _macs(settings, real=False, dense=True), _macs(settings, real=False)
     return {
         "name": settings.name,
         "top1": accuracy["top1"],
@@ -118,7 +105,7 @@ def summarise(
         "spike_macs_dense": dense,
         "spike_macs": kept,
         "spike_macs_ratio": kept / dense,
-        "real_macs": _macs(settings, MAC, dense=False),
+        "real_macs": _macs(settings, real=True),
         "devices": device_names(),
         "jax": jax.__version__,
     }

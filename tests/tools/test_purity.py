@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.kernels.matmul import convolve as convolve_images
 from stata_jax.models.registry import FAMILIES
 from stata_jax.tools.purity import Matmul, kind_of, matmuls_of
 
@@ -76,17 +75,6 @@ def test_a_product_in_a_loop_is_refused():
 def test_a_product_in_a_branch_is_refused():
     with pytest.raises(ValueError, match="a matmul inside cond"):
         matmuls(lambda w, x: jax.lax.cond(x.sum() > 1, lambda c: c @ w, lambda c: c, x), BINARY)
-
-
-def test_of_a_product_in_several_forms_the_general_one_is_seen():
-    def convolve(w, x):
-        kernel = jnp.tile(w, (3, 3, 8, 8))  # 32 to 32 channels, for which processors have a form of their own
-        return convolve_images(x, kernel)
-
-    spikes = np.random.default_rng(0).integers(0, 2, (8, 8, 8, 32)).astype(np.float32)
-    (matmul,) = matmuls_of(convolve, WEIGHT, spikes)
-    assert matmul.inputs == ("binary",)
-    assert matmul.macs == 8 * 8 * 8 * 32 * 32 * 9
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 import pytest
 
+from stata_jax.models.registry import FAMILIES
 from stata_jax.tools.roofline import (
     BOTH,
     LIF,
@@ -17,7 +18,7 @@ from stata_jax.tools.roofline import (
     row_of,
 )
 
-SIZES = dict(image_size=8, channels=3, timesteps=2, dim=16, depth=2, heads=2, mlp_ratio=4, pooling="0011")
+SIZES = dict(timesteps=2, dim=16, depth=2, heads=2, mlp_ratio=4, pooling="0011")
 SIZES |= dict(num_classes=5, keep_rate=0.5, prune_at=(0,), anchor=True)
 B, T, D = 3, 2, 16
 PIXELS = [64, 64, 64, 16, 4]  # of each convolution's result
@@ -26,7 +27,8 @@ ATTENTION, MLP = (5, 3), (3, 3)  # tokens of each block, with the anchor
 
 
 def work(family, *, static=True, devices=1):
-    return required(SIZES | {"family": family}, batch_size=B, devices=devices, parameters=1000, static=static)
+    image = (8, 8, 3) if static else (T, 8, 8, 3)
+    return required(FAMILIES[family](**SIZES), image, batch_size=B, devices=devices, parameters=1000)
 
 
 @pytest.mark.parametrize("static", [True, False])
