@@ -46,12 +46,12 @@ def test_a_rate_is_taken_after_the_pool():
             x,
             train=True,
             mutable=["batch_stats", "intermediates"],
-            capture_intermediates=lambda module, method: method in ("__call__", "fire"),
+            capture_intermediates=lambda module, method: method == "record",
         )
     )(variables, images)
     stem, reported = seen["intermediates"]["stem"], firing_rates(seen["intermediates"])
     for i in range(1, 5):
-        fired = stem[f"conv{i - 1}"]["fire"]
+        fired = stem[f"lif_{i}"]["record"]
         spikes = np.asarray(fired[0])
         entering = pooled(spikes) if i in (2, 4) else spikes
         np.testing.assert_allclose(rates[f"stem/conv{i}"], entering.mean(axis=(0, 2, 3, 4)), rtol=1e-5)
