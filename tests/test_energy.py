@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from stata_jax import build, config, energy
+from stata_jax.tools import energy_run
 from stata_jax.tools.energy import energy_mj, layer_operations
 from stata_jax.tools.operations import matmuls
 from stata_jax.tools.rates import mean_rates
@@ -88,7 +89,7 @@ def test_a_run_is_measured_as_trained_and_dense(folder, tmp_path, capsys):
         f"{100 * acs[0] / acs[1]:.1f} % of the ACs, 100.0 % of the MACs, "
         f"{100 * energies[0] / energies[1]:.1f} % of the energy"
     )
-    assert [line.split(":")[0] for line in lines[-3:]] == list(energy._ALTERNATIVES)
+    assert [line.split(":")[0] for line in lines[-3:]] == list(energy_run.ALTERNATIVES)
 
 
 def test_the_last_batch_is_not_counted_twice(folder):
@@ -118,7 +119,7 @@ def test_a_recordings_first_convolution_counts_at_every_timestep(tmp_path):
 def test_a_row_is_printed_for_a_dense_model_alone():
     layer = {"name": "head", "macs": 10_000, "rate": 0.25, "kind": "AC", "ac": 2500.0, "mac": 0.0}
     count = {"layers": [layer], "mac": 0.0, "ac": 2500.0, "energy_mj": 2.25e-6}
-    counts = count | {"alternatives": dict.fromkeys(energy._ALTERNATIVES, count)}
+    counts = count | {"alternatives": dict.fromkeys(energy_run.ALTERNATIVES, count)}
     facts = dict(name="x", family="sdt", timesteps=2, keep_rate=1.0, step=3, images=5)
     assert energy.as_markdown(facts | {"models": {"as trained": counts}}).splitlines() == [
         "x: sdt, T 2, keep rate 1, step 3; one image, mean of 5 test images",
