@@ -36,7 +36,14 @@ def test_the_home_folder(monkeypatch, tmp_path):
 
 def test_without_a_home_folder_a_run_is_a_run(tmp_path):
     """It keeps no compiled programs, and leaves nothing in a folder called ~."""
-    small = ["model.depth=1", "sparsity.prune_at=0", "align.alpha=0", "align.beta=0", "train.epochs=2"]
+    small = [
+        "model.depth=1",
+        "sparsity.prune_at=0",
+        "align.alpha=0",
+        "align.beta=0",
+        "train.epochs=2",
+        "train.kernels=plain",
+    ]
     flags = [f"--config={CONFIG}", "--workdir=run", *FLAGS, *(f"--config.{each}" for each in small)]
     done = homeless(tmp_path, "stata_jax.main", *flags)
     assert done.returncode == 0, done.stderr

@@ -23,7 +23,13 @@ import runpy, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 runpy.run_module("stata_jax.main", run_name="__main__", alter_sys=True)
 """
-SHALLOW = ["model.depth=1", "sparsity.prune_at=0", "checkpoint.every_steps=0", "train.log_every=3"]
+SHALLOW = [
+    "model.depth=1",
+    "sparsity.prune_at=0",
+    "train.kernels=plain",
+    "checkpoint.every_steps=0",
+    "train.log_every=3",
+]
 SHALLOW = [f"--config.{each}" for each in SHALLOW]
 HANDLERS = {number: signal.getsignal(number) for number in stopping.SIGNALS}
 
