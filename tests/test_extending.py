@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from stata_jax import build, cli, registries
+from stata_jax.pruning.metrics import token_scores
 
 PAGE = (pathlib.Path(__file__).resolve().parents[1] / "docs" / "extending.md").read_text()
 FILES = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
@@ -56,3 +57,19 @@ def test_the_augmentation_blackens_a_pixel_in_a_hundred(folder):
     images = my_noise.speckle(jax.random.key(0), jnp.full((8, 32, 32, 3), 200, jnp.uint8))
     black = np.asarray(images == 0)
     assert 0.005 < black.mean() < 0.02 and (black.all(-1) == black.any(-1)).all()
+
+
+def test_the_metric_keeps_the_tokens_that_fire_most(folder):
+    random = np.random.default_rng(0)
+    q, k = (jnp.asarray(random.integers(0, 2, (2, 3, 6, 8)), jnp.float32) for _ in range(2))
+    tokens, key = jnp.zeros((2, 3, 5, 8)), jax.random.key(0)
+    scores = token_scores("my_metric:firing_count", tokens=tokens, q=q, k=k, key=key)
+    np.testing.assert_array_equal(scores, (np.asarray(q) + np.asarray(k))[:, :, 1:].sum(-1))
+
+
+def test_operations_of_the_family_are_counted_from_its_layers(folder):
+    """Its MLP has one matmul of D x D, which a trained network would be charged for."""
+    settings = cli.load_config("digits", ["--config.model.family=my_family:ShallowSpikingformer"])
+    variables = build.model(settings).init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)))
+    assert variables["params"]["block0"]["mlp"]["down"]["linear"]["kernel"].shape == (64, 64)
+    assert set(variables["params"]["block0"]["mlp"]) == {"down"}

@@ -11,7 +11,6 @@ from stata_jax.pruning.maps import Aligned, attention_map
 from stata_jax.pruning.metrics import token_scores
 from stata_jax.pruning.select import Sparsity, all_positions, prune
 
-Attended = tuple[jax.Array, jax.Array, jax.Array]  # tokens, queries and keys
 Aux = dict[str, Any]
 
 

@@ -55,31 +55,6 @@ class LayerConfig:
         return ConvNorm(features, self, self.small_conv, counts, repeats, name=name)
 
 
-@dataclasses.dataclass(frozen=True)
-class BlockConfig:
-    """What all blocks of one network share.
-
-    Attributes:
-      dim: D, the token width.
-      hidden: Hidden width of the MLP.
-      heads: h, a divisor of the width.
-      scale: The attention scale s.
-      qkv_bias: Whether q, k and v have biases before their normalisation.
-      grid: Rows and columns of patches in the image.
-      dvs_mode: Whether k, v and what follows from them are max-pooled; Spike-driven Transformer only.
-      counts: Whether all residuals hold whole numbers from 0 to 255, where they add spikes.
-    """
-
-    dim: int
-    hidden: int
-    heads: int
-    scale: float
-    qkv_bias: bool
-    grid: tuple[int, int]
-    dvs_mode: bool = False
-    counts: bool = True
-
-
 class LIF(nn.Module):
     """The neuron of `stata_jax.ops.lif` as a layer. Its firing rate is the intermediate `rate`.
 

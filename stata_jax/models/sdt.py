@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 
+from stata_jax.models.block import Attended, BlockConfig
 from stata_jax.models.initial import torch_bias, torch_uniform
-from stata_jax.models.layers import BlockConfig, LayerConfig, fire_each
+from stata_jax.models.layers import LayerConfig, fire_each
 from stata_jax.models.spikingformer import MLP
 from stata_jax.models.stem import PatchEmbedding
-from stata_jax.models.transformer import Attended, SpikingTransformer
+from stata_jax.models.transformer import SpikingTransformer
 
 
 class Stem(PatchEmbedding):

@@ -3,9 +3,10 @@
 import flax.linen as nn
 import jax
 
-from stata_jax.models.layers import BlockConfig, LayerConfig, fire_each
+from stata_jax.models.block import Attended, BlockConfig
+from stata_jax.models.layers import LayerConfig, fire_each
 from stata_jax.models.stem import PatchEmbedding
-from stata_jax.models.transformer import Attended, SpikingTransformer
+from stata_jax.models.transformer import SpikingTransformer
 
 
 class Stem(PatchEmbedding):

@@ -8,29 +8,14 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 
-from stata_jax.models.encoder import Attended, Aux, encode
+from stata_jax.models.block import Block, BlockConfig
+from stata_jax.models.encoder import Aux, encode
 from stata_jax.models.initial import normal_002
-from stata_jax.models.layers import BlockConfig, LayerConfig
+from stata_jax.models.layers import LayerConfig
 from stata_jax.ops.operations import PLAIN, Operations
 from stata_jax.pruning.maps import Aligned
 from stata_jax.pruning.select import Sparsity
 from stata_jax.registries import INTRA_TOKENS, MATCHES, NEURONS, POOLS
-
-__all__ = ["Attended", "SpikingTransformer"]
-
-
-class Block(nn.Module):
-    """One block of a family: attention, then the MLP; the encoder loop may drop tokens between the two."""
-
-    attention_class: type[nn.Module]
-    mlp_class: type[nn.Module]
-    layers: LayerConfig
-    block: BlockConfig
-
-    def setup(self) -> None:
-        """Makes the two parts, which are this block's."""
-        self.attention = self.attention_class(self.layers, self.block)
-        self.mlp = self.mlp_class(self.layers, self.block)
 
 
 class SpikingTransformer(nn.Module):

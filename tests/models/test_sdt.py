@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stata_jax.models.layers import BlockConfig, LayerConfig
+from stata_jax.models.block import BlockConfig
+from stata_jax.models.layers import LayerConfig
 from stata_jax.models.sdt import Attention, on_full_grid
 
 T, B, GRID, HEADS, D = 2, 3, (4, 5), 2, 6
