@@ -1,4 +1,4 @@
-"""The plain code stands alone: without stata_jax.kernels a run is the same, and hardware is a matter of kernels alone."""
+"""The plain code stands alone: without stata_jax.kernels a run is the same, and nothing else is made for hardware."""
 
 import json
 import os
