@@ -6,7 +6,8 @@ import flax.linen as nn
 import numpy as np
 import pytest
 
-from stata_jax.models.layers import BlockConfig, LayerConfig
+from stata_jax.models.block import BlockConfig
+from stata_jax.models.layers import LayerConfig
 from stata_jax.models.registry import FAMILIES
 from stata_jax.models.spikformer import Spikformer
 from stata_jax.tools.operations import SUMS, count_macs, matmuls, tokens_per_block
