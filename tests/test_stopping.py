@@ -61,7 +61,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(whole, tmp_path):
     moments = [
         ("compiling the", signal.SIGTERM, 75),
         ("? left", signal.SIGTERM, 75),
-        ("epoch 1: test", signal.SIGINT, 130),
+        ("epoch 2: test", signal.SIGINT, 130),  # of the first epoch, a run that was stopped at its end tells at once
     ]
     for words, number, code in moments:
         process = start(workdir, log)

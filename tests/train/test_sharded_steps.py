@@ -13,7 +13,7 @@ import optax
 import pytest
 from jax.sharding import Mesh, PartitionSpec
 
-from stata_jax import build, config
+from stata_jax import build, config, speed
 from stata_jax.data.augment.targets import smooth_one_hot
 from stata_jax.models.registry import FAMILIES
 from stata_jax.pruning.maps import Aligned
@@ -24,12 +24,12 @@ from stata_jax.train.step import train_step
 ROOT = pathlib.Path(__file__).parents[2]
 OPTIMIZER = optax.sgd(0.1)  # Adam would blow up the rounding errors of gradients that are 0
 PRUNED = {"anchor": True, "keep_rate": 0.5, "prune_at": (0,), "align": Aligned(intra_at=(0, 1), inter_at=(0, 1))}
-LEAN = {"lean": True, "recompute": True}
-# Every family, dense or pruned, lean or not: each case compiles once for every way of dividing the batch.
+KERNELS = {"ops": speed.operations("cpu", remat=True)}
+# Every family, dense or pruned, by kernels or plain: each case compiles once for every way of dividing the batch.
 CASES = {
-    "spikingformer_pruned": PRUNED | LEAN | {"distance": "norm"},
+    "spikingformer_pruned": PRUNED | KERNELS | {"distance": "norm"},
     "spikformer_dense": {"depth": 1},
-    "sdt_pruned": PRUNED | LEAN | {"dvs_mode": True},
+    "sdt_pruned": PRUNED | KERNELS | {"dvs_mode": True},
     "spikingformer_in_turn": PRUNED | {"accumulate": 2},  # not for jit, whose micro-batches are of the whole batch
 }
 ON_FOUR = ("spikingformer_pruned",)
