@@ -148,7 +148,7 @@ class SpikingTransformer(nn.Module):
           Logits, shape (B, num_classes), float32, and `aux`, what losses and pictures read: `embed` (T, B, N, D), what
           `encode` returns, and `step_logits` (T, B, num_classes), whose mean over time the logits are. The collection
           `intermediates` has the firing rate of each neuron layer (see `firing_rates`), the input of each layer with
-          weights, the operands of attention, and the output of each block.
+          weights, and the operands of attention.
 
         Raises:
           ValueError: If the images have another rank, are not floating, or do not divide into patches, or if a setting
@@ -179,8 +179,6 @@ class SpikingTransformer(nn.Module):
         )
         pooled = tokens[:, :, 1:] if self.anchor and self.pool == "tokens" else tokens
         step_logits = self.readout(jnp.mean(pooled.astype(jnp.float32), axis=2))
-        for l, out in enumerate(aux.pop("out")):
-            self.sow("intermediates", f"block{l}_out", out)
         return jnp.mean(step_logits, axis=0), {"embed": embed, "step_logits": step_logits} | aux
 
     def _checked(self, images: jax.Array) -> jax.Array:

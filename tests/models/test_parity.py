@@ -4,7 +4,6 @@
 """
 
 import functools
-import json
 import os
 import pathlib
 
@@ -13,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import published_fixtures
 import pytest
 
 from stata_jax import speed
 from stata_jax.kernels import winograd
 from stata_jax.models.authors import import_state
-from stata_jax.models.infer import settings_of
 from stata_jax.models.rates import firing_rates
 from stata_jax.models.registry import FAMILIES
 from stata_jax.train.losses import tet_loss
@@ -35,27 +34,9 @@ class Fixture:
     """A fixture and our model with its weights."""
 
     def __init__(self, path, kernels):
-        with np.load(path) as arrays:
-            self.arrays = {name: arrays[name] for name in arrays.files}
-        self.meta = json.loads(str(self.arrays.pop("meta")))
-        meta = self.meta
-        state = {n.removeprefix("state/"): a for n, a in self.arrays.items() if n.startswith("state/")}
-        told, assumed = settings_of(state, family=meta["family"])
-        self.model = FAMILIES[meta["family"]](
-            num_classes=meta["classes"],
-            timesteps=meta["T"],
-            dim=meta["dim"],
-            depth=meta["depth"],
-            heads=meta["heads"],
-            mlp_ratio=meta["mlp_ratio"],
-            pooling=meta["pooling"] if "pooling" in meta else f"{'1' * int(np.log2(meta['patch'])):0>4}",
-            attention_scale=meta.get("attn_scale", 0.125),
-            dvs_mode=meta.get("dvs_mode", False),
-            neuron=meta.get("spike_mode", "lif"),
-            qkv_bias=told["model.qkv_bias"],  # these two are no part of meta
-            tau=assumed["model.tau"],
-            ops=speed.operations(kernels),
-        )
+        self.arrays, self.meta = published_fixtures.read(path)
+        meta, settings = self.meta, published_fixtures.settings(self.arrays, self.meta)
+        self.model = FAMILIES[meta["family"]](**settings, ops=speed.operations(kernels))
         self.variables = self.group("state")
         # Some in the machine code that users run, the others in what is compiled sooner, with the same bounds.
         as_used = path.stem == "spikingformer_cifar10" if kernels != "plain" else path.stem.endswith("_cifar10")
@@ -67,7 +48,7 @@ class Fixture:
 
     def group(self, prefix):
         """Arrays named `prefix/...`, as our variables."""
-        named = {n.removeprefix(f"{prefix}/"): a for n, a in self.arrays.items() if n.startswith(f"{prefix}/")}
+        named = published_fixtures.group(self.arrays, prefix)
         return import_state(named, family=self.meta["family"])
 
     @functools.cached_property
@@ -173,11 +154,10 @@ def test_parity_firing_rates_of_all_layers(fixture, mode):
 
 
 def test_parity_eval_values(fixture):
-    logits, aux, seen = fixture.evaluated
+    logits, aux, _ = fixture.evaluated
     assert relative(aux["embed"], tokens_last(fixture.arrays["eval/embed"], fixture.meta)) < 1e-5
     for l in range(fixture.meta["depth"]):
-        (out,) = seen[f"block{l}_out"]
-        assert relative(out, tokens_last(fixture.arrays[f"eval/block{l}"], fixture.meta)) < 1e-5, l
+        assert relative(aux["out"][l], tokens_last(fixture.arrays[f"eval/block{l}"], fixture.meta)) < 1e-5, l
     ours = aux["step_logits"] if fixture.meta.get("TET") else logits
     assert relative(ours, fixture.arrays["eval/logits"]) < 1e-5
 

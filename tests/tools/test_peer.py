@@ -6,10 +6,10 @@ import sys
 
 import jax
 import numpy as np
+import published_fixtures
 import pytest
 
 from stata_jax import benchmark
-from stata_jax.models.infer import settings_of
 from stata_jax.models.registry import PUBLISHED
 from stata_jax.tools import bench, peer
 
@@ -43,26 +43,12 @@ class Fixture:
 
         from stata_jax.tools.peer_models import Peer, Settings
 
-        with np.load(path) as arrays:
-            self.arrays = {name: arrays[name] for name in arrays.files}
-        self.meta = meta = json.loads(str(self.arrays.pop("meta")))
+        self.arrays, self.meta = published_fixtures.read(path)
         state = self.group("state")
-        told, assumed = settings_of(state, family=meta["family"])
         self.settings = Settings(
-            family=meta["family"],
-            num_classes=meta["classes"],
-            channels=meta["in_ch"],
-            timesteps=meta["T"],
-            dim=meta["dim"],
-            depth=meta["depth"],
-            heads=meta["heads"],
-            mlp_ratio=meta["mlp_ratio"],
-            pooling=meta["pooling"] if "pooling" in meta else f"{'1' * int(np.log2(meta['patch'])):0>4}",
-            attention_scale=meta.get("attn_scale", 0.125),
-            qkv_bias=told["model.qkv_bias"],
-            dvs_mode=meta.get("dvs_mode", False),
-            neuron=meta.get("spike_mode", "lif"),
-            tau=assumed["model.tau"],
+            **published_fixtures.settings(self.arrays, self.meta),
+            family=self.meta["family"],
+            channels=self.meta["in_ch"],
             threshold=1.0,
             attention_threshold=0.5,
             surrogate_alpha=4.0,
@@ -76,10 +62,10 @@ class Fixture:
             {key: torch.tensor(state[key]) for key in used}
         )  # strict: all there, all of its shape
         images = torch.tensor(self.arrays["input"])
-        self.images = images.transpose(0, 1) if meta["dvs_input"] else images  # recordings come as (B, T, C, H, W)
+        self.images = images.transpose(0, 1) if self.meta["dvs_input"] else images  # recordings come as (B, T, C, H, W)
 
     def group(self, prefix):
-        return {n.removeprefix(f"{prefix}/"): a for n, a in self.arrays.items() if n.startswith(f"{prefix}/")}
+        return published_fixtures.group(self.arrays, prefix)
 
     def logits(self, steps):
         """What the fixture calls logits: those of each timestep where it was trained so."""
