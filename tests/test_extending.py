@@ -12,6 +12,7 @@ import pytest
 
 from stata_jax import build, cli, registries
 from stata_jax.pruning.metrics import token_scores
+from stata_jax.tools.operations import count_macs
 
 PAGE = (pathlib.Path(__file__).resolve().parents[1] / "docs" / "extending.md").read_text()
 FILES = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
@@ -68,8 +69,8 @@ def test_the_metric_keeps_the_tokens_that_fire_most(folder):
 
 
 def test_operations_of_the_family_are_counted_from_its_layers(folder):
-    """Its MLP has one matmul of D x D, which a trained network would be charged for."""
+    """Its MLP has one matmul of D x D, on the tokens that the first block keeps and the anchor, at each timestep."""
     settings = cli.load_config("digits", ["--config.model.family=my_family:ShallowSpikingformer"])
-    variables = build.model(settings).init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)))
-    assert variables["params"]["block0"]["mlp"]["down"]["linear"]["kernel"].shape == (64, 64)
-    assert set(variables["params"]["block0"]["mlp"]) == {"down"}
+    macs = count_macs(build.model(settings), (32, 32, 1))
+    assert macs["block0/mlp/down"] == settings.model.timesteps * (13 + 1) * 64 * 64
+    assert [name for name in macs if "/mlp/" in name] == ["block0/mlp/down", "block1/mlp/down"]

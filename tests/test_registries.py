@@ -11,7 +11,7 @@ from stata_jax.data.augment import randaugment
 from stata_jax.registries import Registry, Sources
 
 
-@pytest.mark.parametrize("name", ["FAMILIES", "SOURCES", "AUGMENTATIONS"])
+@pytest.mark.parametrize("name", ["FAMILIES", "METRICS", "SOURCES", "AUGMENTATIONS"])
 def test_every_name_leads_to_something(name):
     registry = getattr(registries, name)
     assert all(callable(entry) for entry in registry.values())

@@ -38,7 +38,7 @@ def check(name, ops, dtype="float32"):
     (y, gradients), (expected, expected_gradients) = (value_and_gradients(name, each, dtype) for each in (ops, PLAIN))
     assert y.dtype == expected.dtype == dtype
     assert np.any(expected) and any(np.any(gradient) for gradient in expected_gradients)
-    bound = 1e-4 if dtype == "float32" else 0.03
+    bound = 1e-5 if dtype == "float32" else 0.03
     if "lif" in name or "pool" in name:
         np.testing.assert_array_equal(y, expected)
     else:
