@@ -28,8 +28,8 @@ def operations(kernels: str = "auto", *, in_bytes: bool = True, remat: bool = Fa
     Args:
       kernels: `auto` for those that suit what JAX works on, `cpu`, `gpu`, or `plain`. The environment variable
         `STATA_KERNELS` goes before it.
-      in_bytes: Whether kernels keep the spikes that the backward pass needs as bytes.
-      remat: Whether, in bytes as well, they rematerialise cheap matmuls.
+      in_bytes: Whether kernels keep spikes as uint8 residuals.
+      remat: Whether, with uint8 residuals as well, they rematerialise cheap matmuls.
 
     Returns:
       One hashable value, equal for equal choices.
@@ -90,7 +90,7 @@ def check_split(count: int, *, threads: int = 0) -> None:
 
 
 def compiler_options(*, profiled: bool = False) -> dict[str, Any] | None:
-    """Options of the compiler that suit a training step, of a command that is tuned; None for its own."""
+    """Options for a training step, of this program alone and not of the process; None for the compiler's own."""
     if not _tunes():
         return None
     from stata_jax.kernels import process

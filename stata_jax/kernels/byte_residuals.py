@@ -53,7 +53,7 @@ def read_beside(
       x: What goes on through the network.
       spikes: Arrays of one floating type.
       *constants: Arrays that get no gradient, or None.
-      in_bytes: Whether to keep the spikes, whole numbers from 0 to 255, in bytes.
+      in_bytes: Whether to keep the spikes, whole numbers from 0 to 255, as uint8.
 
     Returns:
       `x`, to go on with, and what the function returns.
@@ -86,9 +86,13 @@ _read_beside.defvjp(_read_forward, _read_backward)
 
 
 def _keep(spikes: tuple[jax.Array, ...], *, in_bytes: bool) -> Residuals:
-    """Spikes for the backward pass, in bytes if in_bytes, and an empty array that carries their type."""
-    of_type = jnp.zeros((0,), spikes[0].dtype)
-    return tuple(x.astype(jnp.uint8) for x in spikes) if in_bytes else spikes, of_type
+    """Spikes as residuals, and an empty array that carries their type."""
+    return tuple(as_residual(x, in_bytes=in_bytes) for x in spikes), jnp.zeros((0,), spikes[0].dtype)
+
+
+def as_residual(x: jax.Array, *, in_bytes: bool) -> jax.Array:
+    """What the backward pass keeps of an array: with `in_bytes` its whole numbers from 0 to 255 as uint8."""
+    return x.astype(jnp.uint8) if in_bytes else x
 
 
 def _take_up(residuals: Residuals, *, after: jax.Array) -> tuple[jax.Array, ...]:

@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 
 from stata_jax.kernels.bits import apart, split
-from stata_jax.kernels.byte_residuals import restore
+from stata_jax.kernels.byte_residuals import as_residual, restore
 from stata_jax.kernels.lif import current_gradient, fire
 from stata_jax.kernels.neuron import GPU, Neuron
 from stata_jax.kernels.norm import Residuals, batch_statistics, gradient_sums, input_gradient
-from stata_jax.kernels.tiles import map_and_sum_tiles
+from stata_jax.kernels.tiles import map_and_sum_tiles, map_tiles
 from stata_jax.ops.norm import shift_and_scale
 from stata_jax.ops.operations import Fired, Layer, repeat, scopes
 from stata_jax.varying import alike
@@ -57,13 +57,10 @@ def matmul_norm_lif(
     epsilon: float = 1e-5,
     axis_name: str | None = None,
     counts: bool = False,
-    tau: float = 2.0,
-    threshold: float = 1.0,
-    reset: float = 0.0,
-    alpha: float = 4.0,
     target: str,
     in_bytes: bool,
     remat: bool,
+    **neuron: float,
 ) -> list[Fired]:
     """`stata_jax.ops.operations.matmul_norm_lif`, see there.
 
@@ -76,19 +73,15 @@ def matmul_norm_lif(
       epsilon: As there.
       axis_name: As there.
       counts: As there.
-      tau: As in `lif`, like the three that follow.
-      threshold: Likewise.
-      reset: Likewise.
-      alpha: Likewise.
       target: As in `Neuron`.
       in_bytes: Whether residuals that hold counts are kept as bytes.
       remat: Whether the backward pass rematerialises cheap matmuls whose result is no narrower than `x`.
+      **neuron: As there.
 
     Returns:
       As there.
     """
-    neuron = Neuron(float(tau), float(threshold), float(reset), float(alpha), target, in_bytes)
-    constants = Constants(neuron, epsilon, axis_name, repeats)
+    constants = Constants(Neuron.of(target, in_bytes=in_bytes, **neuron), epsilon, axis_name, repeats)
     as_bytes = counts and in_bytes
     matmul = jax.named_scope("matmul")(matmul)  # to be told from the normalisation in a profile
 
@@ -129,10 +122,10 @@ def _norm_lif(x: jax.Array, scale: jax.Array, bias: jax.Array, constants: Consta
     mean, var = batch_statistics(x, axis_name=constants.axis_name, target=neuron.target)
     factor = jax.lax.rsqrt(var + constants.epsilon) * scale
 
-    def scan(x: jax.Array, *, unroll: int) -> tuple[jax.Array, tuple[()]]:
-        return fire(neuron, constants.current(x, mean, factor, bias), unroll=unroll), ()
+    def scan(x: jax.Array, *, unroll: int) -> jax.Array:
+        return fire(neuron, constants.current(x, mean, factor, bias), unroll=unroll)
 
-    spikes, _ = map_and_sum_tiles(scan, x, target=neuron.target)
+    spikes = map_tiles(scan, x, target=neuron.target)
     return spikes.astype(x.dtype), mean, var
 
 
@@ -195,7 +188,7 @@ def _remat_norm_lif(
 
 def _remat_forward(matmul: Matmul, as_bytes: bool, x: jax.Array, kernel: jax.Array, *rest: Any) -> tuple[Fired, Any]:
     results, ((_, *statistics), bias) = _forward(matmul(x, kernel), *rest)
-    return results, (x.astype(jnp.uint8) if as_bytes else x, kernel, statistics, bias)
+    return results, (as_residual(x, in_bytes=as_bytes), kernel, statistics, bias)
 
 
 def _remat_backward(matmul: Matmul, _: bool, constants: Constants, residuals: Any, gradients: Fired) -> Any:

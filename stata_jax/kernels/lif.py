@@ -7,34 +7,23 @@ import jax.numpy as jnp
 
 from stata_jax.kernels import bits
 from stata_jax.kernels.neuron import GPU, Neuron
-from stata_jax.kernels.tiles import map_and_sum_tiles, scan_by_tiles
-from stata_jax.ops.lif import check_neuron
+from stata_jax.kernels.tiles import map_tiles, scan_by_tiles
+from stata_jax.ops.lif import check_neuron, spike, surrogate_slope
 from stata_jax.varying import alike
 
 Pair = tuple[jax.Array, jax.Array]
 
 
-def lif(
-    current: jax.Array,
-    *,
-    tau: float = 2.0,
-    threshold: float = 1.0,
-    reset: float = 0.0,
-    alpha: float = 4.0,
-    target: str,
-    in_bytes: bool,
-) -> jax.Array:
+def lif(current: jax.Array, *, target: str, in_bytes: bool, **constants: float) -> jax.Array:
     """`stata_jax.ops.lif.lif`, see there; `target` and `in_bytes` are those of `Neuron`."""
-    check_neuron("lif", current, threshold=threshold, reset=reset, alpha=alpha, tau=tau)
-    return _lif(Neuron(float(tau), float(threshold), float(reset), float(alpha), target, in_bytes), current)
+    neuron = Neuron.of(target, in_bytes=in_bytes, **constants)
+    check_neuron("lif", current, threshold=neuron.threshold, reset=neuron.reset, alpha=neuron.alpha, tau=neuron.tau)
+    return _lif(neuron, current)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _lif(neuron: Neuron, current: jax.Array) -> jax.Array:
-    def scan(current: jax.Array, *, unroll: int) -> tuple[jax.Array, tuple[()]]:
-        return fire(neuron, current, unroll=unroll), ()
-
-    spikes, _ = map_and_sum_tiles(scan, current, target=neuron.target)
+    spikes: jax.Array = map_tiles(functools.partial(fire, neuron), current, target=neuron.target)
     return spikes.astype(current.dtype)
 
 
@@ -65,19 +54,8 @@ def fire_packed(neuron: Neuron, current: jax.Array) -> jax.Array:
 def charge(neuron: Neuron, membrane: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """One timestep of `lif`: the spikes, `H`, and the membrane after the reset, from `V[t-1]` and `X[t]`."""
     charged = membrane + (x.astype(jnp.float32) - (membrane - neuron.reset)) / neuron.tau
-    spikes = fires(charged - neuron.threshold)
+    spikes = spike(charged - neuron.threshold, neuron.alpha)
     return spikes, charged, charged * (1 - spikes) + neuron.reset * spikes
-
-
-def fires(over: jax.Array) -> jax.Array:
-    """1 where the potential over the threshold is not negative, else 0, without a gradient."""
-    return (over >= 0).astype(over.dtype)
-
-
-def slope(over: jax.Array, alpha: float) -> jax.Array:
-    """The surrogate gradient of `stata_jax.ops.lif.spike`."""
-    sigmoid = jax.nn.sigmoid(alpha * over)
-    return alpha * sigmoid * (1 - sigmoid)
 
 
 def charge_and_fire(neuron: Neuron, current: jax.Array, *, unroll: int) -> tuple[jax.Array, jax.Array]:
@@ -110,7 +88,8 @@ def current_gradient(neuron: Neuron, current: jax.Array, spike_gradient: jax.Arr
     def step(membrane_gradient: jax.Array, at_t: Pair) -> Pair:
         h, gradient = at_t
         over = h - neuron.threshold
-        reached = gradient.astype(jnp.float32) * slope(over, neuron.alpha) + membrane_gradient * (1 - fires(over))
+        reached = gradient.astype(jnp.float32) * surrogate_slope(over, neuron.alpha)
+        reached += membrane_gradient * (1 - spike(over, neuron.alpha))
         current_gradient = reached / neuron.tau
         return reached - current_gradient, current_gradient.astype(spike_gradient.dtype)
 

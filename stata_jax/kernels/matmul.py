@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 
 from stata_jax.kernels import winograd
-from stata_jax.kernels.byte_residuals import later, restore
+from stata_jax.kernels.byte_residuals import as_residual, later, restore
 from stata_jax.kernels.neuron import CPU
 from stata_jax.kernels.tiles import largest_divisor
-from stata_jax.ops.conv import convolve_images
+from stata_jax.ops.conv import convolve_images, fold_time
 from stata_jax.varying import alike
 
 # Pixels whose share of a convolution's weight gradient is summed at once, in whole images, at least one: few enough for
@@ -35,11 +35,7 @@ def _linear(x: jax.Array, kernel: jax.Array, as_bytes: bool) -> jax.Array:
 
 
 def _linear_forward(x: jax.Array, kernel: jax.Array, as_bytes: bool) -> tuple[jax.Array, Pair]:
-    return _linear(x, kernel, as_bytes), (_keep(x, as_bytes), kernel)
-
-
-def _keep(x: jax.Array, as_bytes: bool) -> jax.Array:
-    return x.astype(jnp.uint8) if as_bytes else x
+    return _linear(x, kernel, as_bytes), (as_residual(x, in_bytes=as_bytes), kernel)
 
 
 def _linear_backward(as_bytes: bool, residuals: Pair, gradient: jax.Array) -> Pair:
@@ -66,9 +62,8 @@ _linear.defvjp(_linear_forward, _linear_backward)
 
 def convolve(x: jax.Array, kernel: jax.Array, *, counts: bool = False, in_bytes: bool, target: str) -> jax.Array:
     """`stata_jax.ops.conv.convolve`, see there; `in_bytes`: whether counts are kept as bytes."""
-    images, kernel = alike(x.reshape(-1, *x.shape[2:]), kernel)
-    y = _convolve(images, kernel, counts and in_bytes, target)
-    return y.reshape(*x.shape[:2], *y.shape[1:])
+    x, kernel = alike(x, kernel)
+    return fold_time(lambda images: _convolve(images, kernel, counts and in_bytes, target), x)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -78,7 +73,7 @@ def _convolve(x: jax.Array, kernel: jax.Array, _: bool, target: str) -> jax.Arra
 
 
 def _convolve_forward(x: jax.Array, kernel: jax.Array, as_bytes: bool, target: str) -> tuple[jax.Array, Pair]:
-    return _convolve(x, kernel, as_bytes, target), (_keep(x, as_bytes), kernel)
+    return _convolve(x, kernel, as_bytes, target), (as_residual(x, in_bytes=as_bytes), kernel)
 
 
 def _convolve_backward(as_bytes: bool, target: str, residuals: Pair, gradient: jax.Array) -> Pair:

@@ -27,6 +27,20 @@ class Neuron(NamedTuple):
     target: str
     in_bytes: bool
 
+    @classmethod
+    def of(
+        cls,
+        target: str,
+        *,
+        in_bytes: bool,
+        tau: float = 2.0,
+        threshold: float = 1.0,
+        reset: float = 0.0,
+        alpha: float = 4.0,
+    ) -> "Neuron":
+        """The neurons with the constants of `lif`, of which those that are left out are its defaults."""
+        return cls(float(tau), float(threshold), float(reset), float(alpha), target, in_bytes)
+
     def spike_type(self, current: jax.Array) -> Any:
         """The type in which spikes are made."""
         return jnp.uint8 if self.in_bytes else current.dtype

@@ -20,8 +20,8 @@ def operations(target: str = "auto", *, in_bytes: bool = True, remat: bool = Fal
 
     Args:
       target: `cpu`; `gpu`, which stands for any accelerator; or `auto` for what JAX works on.
-      in_bytes: Whether residuals that hold spikes are kept as bytes.
-      remat: Whether, in bytes as well, the backward pass rematerialises cheap matmuls that neurons follow.
+      in_bytes: Whether spikes are kept as uint8 residuals.
+      remat: Whether, with uint8 residuals as well, the backward pass rematerialises cheap matmuls that neurons follow.
 
     Returns:
       The operations; equal choices are one value, so that a program compiles once.

@@ -5,9 +5,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from stata_jax.kernels.lif import fires, slope
 from stata_jax.kernels.tiles import scan_by_tiles
-from stata_jax.ops.lif import check_neuron
+from stata_jax.ops.lif import check_neuron, spike, surrogate_slope
 from stata_jax.varying import alike
 
 Constants = tuple[float, float, float, str]  # threshold, reset, alpha and the target, see `Neuron`
@@ -36,11 +35,11 @@ def _plif(constants: Constants, current: jax.Array, leak: jax.Array) -> jax.Arra
 def _forward(
     constants: Constants, current: jax.Array, leak: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    threshold, reset, _, target = constants
+    threshold, reset, alpha, target = constants
 
     def step(membrane: jax.Array, x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         charged = membrane + (x.astype(jnp.float32) - (membrane - reset)) * leak
-        spikes = fires(charged - threshold)
+        spikes = spike(charged - threshold, alpha)
         return charged * (1 - spikes) + reset * spikes, (spikes.astype(current.dtype), charged)
 
     def scan(current: jax.Array, *, unroll: int) -> tuple[jax.Array, jax.Array]:
@@ -65,8 +64,8 @@ def _backward(
     def step(membrane_gradient: jax.Array, at_t: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         h, gradient = at_t
         over = h - threshold
-        reached = gradient.astype(jnp.float32) * slope(over, alpha)
-        charged_gradient = reached + membrane_gradient * (1 - fires(over))
+        reached = gradient.astype(jnp.float32) * surrogate_slope(over, alpha)
+        charged_gradient = reached + membrane_gradient * (1 - spike(over, alpha))
         return charged_gradient * (1 - leak), charged_gradient
 
     def scan(charged: jax.Array, gradient: jax.Array, *, unroll: int) -> jax.Array:
@@ -74,7 +73,7 @@ def _backward(
         return jax.lax.scan(step, last, (charged, gradient), reverse=True, unroll=unroll)[1]
 
     charged_gradient = scan_by_tiles(scan, charged, spike_gradient, target=target)
-    spikes = fires(charged - threshold)
+    spikes = spike(charged - threshold, alpha)
     after_reset = charged * (1 - spikes) + reset * spikes
     before = jnp.concatenate([jnp.full_like(charged[:1], reset), after_reset[:-1]])
     leak_gradient = jnp.sum(charged_gradient * (charged - before)) / leak

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from stata_jax.kernels import bit_pool
 from stata_jax.kernels.bit_pool import shifted
 from stata_jax.kernels.neuron import CPU, GPU
-from stata_jax.ops.conv import check_sides
+from stata_jax.ops.conv import check_sides, fold_time
 
 _NOWHERE = 9  # beyond the nine places of a window
 
@@ -33,8 +33,7 @@ def max_pool(x: jax.Array, *, spikes: bool = False, in_bytes: bool, target: str)
     as_bytes = spikes and in_bytes
     if as_bytes and target == GPU and x.shape[0] <= bit_pool.MOST:
         return bit_pool.pool(x)
-    y = _max_pool(x.reshape(-1, *x.shape[2:]), as_bytes, target)
-    return y.reshape(*x.shape[:2], *y.shape[1:])
+    return fold_time(lambda images: _max_pool(images, as_bytes, target), x)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))

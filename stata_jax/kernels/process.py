@@ -1,6 +1,6 @@
-"""What a command sets for its whole process: the allocator, the garbage collector, compiled programs and the compiler.
+"""What a command sets for its whole process, and the options with which a training step is compiled.
 
-No library call does any of this: only `tune` here and `keep_memory` of `memory` do, and only the commands call them.
+No library call sets anything of the process: only `tune` here and `keep_memory` of `memory` do, for commands alone.
 """
 
 import functools

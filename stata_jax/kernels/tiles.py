@@ -32,9 +32,14 @@ def scan_by_tiles(scan: Callable[..., Any], *arrays: jax.Array, target: str) -> 
     Returns:
       What `scan` returns for the arrays.
     """
+    return jax.tree.map(functools.partial(apart, target=target), map_tiles(scan, *arrays, target=target))
+
+
+def map_tiles(scan: Callable[..., Any], *arrays: jax.Array, target: str) -> Any:
+    """`scan_by_tiles` of a scan whose results readers may compute again, and may have another T."""
     if target == CPU:
         return by_tiles(functools.partial(scan, unroll=1), *arrays, target=target)
-    return jax.tree.map(functools.partial(apart, target=target), _unrolled(scan, arrays))
+    return _unrolled(scan, arrays)
 
 
 def _unrolled(scan: Callable[..., Any], arrays: tuple[jax.Array, ...]) -> Any:

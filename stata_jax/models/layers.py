@@ -82,7 +82,8 @@ class LIF(nn.Module):
 
     def record(self, spikes: jax.Array) -> jax.Array:
         """Leaves the firing rate of these spikes among the intermediates."""
-        self.sow("intermediates", "rate", jnp.mean(spikes.astype(jnp.float32)))
+        if self.is_mutable_collection("intermediates"):
+            self.sow("intermediates", "rate", jnp.mean(spikes.astype(jnp.float32)))
         return spikes
 
 
@@ -149,7 +150,7 @@ class MatmulNorm(nn.Module):
       features: Channels of the result.
       config: What all layers share.
       small_init: Whether weights start from normal(0.02) and biases from 0; else both from torch's default.
-      counts: Whether the input holds whole numbers from 0 to 255: spikes, or sums of few.
+      counts: Whether the input holds whole numbers from 0 to 255: spikes, or residuals that add a few.
     """
 
     features: int

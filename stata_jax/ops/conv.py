@@ -1,5 +1,7 @@
 """What the layers compute before normalisation and neurons: matmul, 3x3 convolution and max-pooling."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +13,8 @@ def linear(x: jax.Array, kernel: jax.Array, *, counts: bool = False) -> jax.Arra
     Args:
       x: Shape (..., K).
       kernel: `W`, shape (K, M).
-      counts: Whether `x` holds whole numbers from 0 to 255, such as spikes or sums of few: a fact that a kernel may
-        use, and that changes no value.
+      counts: Whether `x` holds whole numbers from 0 to 255, such as spikes or residuals that add a few: a fact that a
+        kernel may use, and that changes no value.
 
     Returns:
       Shape (..., M).
@@ -31,7 +33,12 @@ def convolve(x: jax.Array, kernel: jax.Array, *, counts: bool = False) -> jax.Ar
     Returns:
       Shape (T, B, H, W, M).
     """
-    y = convolve_images(x.reshape(-1, *x.shape[2:]), kernel)
+    return fold_time(lambda images: convolve_images(images, kernel), x)
+
+
+def fold_time(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """Applies a function of (B, ...) to every timestep of (T, B, ...), by folding T into B."""
+    y = function(x.reshape(-1, *x.shape[2:]))
     return y.reshape(*x.shape[:2], *y.shape[1:])
 
 

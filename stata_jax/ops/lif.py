@@ -26,8 +26,13 @@ def spike(potential: jax.Array, alpha: float) -> jax.Array:
 @spike.defjvp
 def _spike_jvp(alpha: float, primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
     (potential,), (tangent,) = primals, tangents
+    return spike(potential, alpha), surrogate_slope(potential, alpha) * tangent
+
+
+def surrogate_slope(potential: jax.Array, alpha: float) -> jax.Array:
+    """The derivative that stands for that of `spike`, in the shape and type of `potential`."""
     sigmoid = jax.nn.sigmoid(alpha * potential)
-    return spike(potential, alpha), alpha * sigmoid * (1 - sigmoid) * tangent
+    return alpha * sigmoid * (1 - sigmoid)
 
 
 def lif(

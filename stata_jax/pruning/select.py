@@ -66,13 +66,12 @@ def prune(
     """
     keep = kept_tokens(positions.shape[2], sparsity.keep_rate)
     index = top_tokens(scores, positions, keep=keep, total=patches, timestep_wise=sparsity.timestep_wise)
-    order = None
     if sparsity.slots == "stable":
         index = stable_slots(index, gather_tokens(positions, index))
-        order = jnp.argsort(gather_tokens(positions, index), axis=-1)
-        order = _beside_anchor(order) if sparsity.anchor else order
     positions = gather_tokens(positions, index)
-    index = _beside_anchor(index) if sparsity.anchor else index
+    order = jnp.argsort(positions, axis=-1) if sparsity.slots == "stable" else None
+    if sparsity.anchor:
+        index, order = _beside_anchor(index), None if order is None else _beside_anchor(order)
     return gather_tokens(tokens, index), positions, order, index
 
 

@@ -57,7 +57,7 @@ class Once:
 
 
 def compile_program(lowered: jax.stages.Lowered, *, profiled: bool = False) -> jax.stages.Compiled:
-    """Compiles a program with the options that suit training steps, in a process that is tuned.
+    """Compiles a program with the options that suit training steps, see `stata_jax.speed.compiler_options`.
 
     Args:
       lowered: The program.

@@ -10,6 +10,7 @@ from convolution_loop import convolution_loop, normal
 
 from stata_jax.kernels import matmul
 from stata_jax.kernels import operations as kernels
+from stata_jax.ops.conv import fold_time
 from stata_jax.ops.operations import PLAIN
 
 OPS = [PLAIN, *(kernels.operations(target) for target in kernels.TARGETS)]
@@ -58,3 +59,16 @@ def test_counts_are_kept_as_bytes_and_lose_nothing(kind, target):
     gradient = normal(*whole[0].shape, seed=1)
     jax.tree.map(np.testing.assert_array_equal, whole[1](gradient), small[1](gradient))
     assert {leaf.dtype for leaf in jax.tree.leaves(small[1]) if leaf.size == x.size} == {jnp.dtype("uint8")}
+
+
+def test_fold_time_is_a_loop_over_timesteps():
+    x = normal(3, 2, 4, 5)
+    seen = []
+
+    def function(batch):
+        seen.append(batch.shape)
+        return jnp.sum(batch, axis=1)[:, :2]
+
+    y = fold_time(function, x)
+    assert seen == [(6, 4, 5)]
+    np.testing.assert_allclose(y, [np.sum(x[t], axis=1)[:, :2] for t in range(3)], rtol=1e-6)

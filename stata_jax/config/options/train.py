@@ -60,7 +60,7 @@ OPTIONS = {
         "Operations of the network. auto, cpu or gpu: kernels that suit the hardware; plain: those that read like the "
         "equations of the paper. The same results; the environment variable STATA_KERNELS goes before it."),
     "train.lean": Option(True, SWITCH, FREE,
-        "Saves residuals in bytes: the same gradients with less memory. The residuals are spikes."),
+        "Saves spikes as uint8 residuals: the same gradients with less memory."),
     "train.recompute": Option(False, SWITCH, FREE,
         "Rematerialises matmuls: the same gradients with much less memory. A step takes about a tenth more time. It "
         "needs train.lean, and does so where the result is no narrower than the input, neurons follow, and each value "
