@@ -4,6 +4,7 @@ Two environment variables turn it off: `STATA_KERNELS=plain` leaves the operatio
 `STATA_TUNE=0` leaves the process as it is.
 """
 
+import dataclasses
 import importlib.util
 import os
 from typing import TYPE_CHECKING, Any
@@ -26,8 +27,9 @@ def operations(kernels: str = "auto", *, in_bytes: bool = True, remat: bool = Fa
     """The operations of a network.
 
     Args:
-      kernels: `auto` for those that suit what JAX works on, `cpu`, `gpu`, or `plain`. The environment variable
-        `STATA_KERNELS` goes before it.
+      kernels: `auto` for those that suit what JAX works on, `cpu`, `gpu`, or `plain`; `auto-max_pool-attention` for
+        all but those two fields of `Operations`, which stay plain. The environment variable `STATA_KERNELS` goes
+        before it.
       in_bytes: Whether kernels keep spikes as uint8 residuals.
       remat: Whether, with uint8 residuals as well, they rematerialise cheap matmuls.
 
@@ -37,18 +39,25 @@ def operations(kernels: str = "auto", *, in_bytes: bool = True, remat: bool = Fa
     Raises:
       ConfigError: For an unknown choice, or for `cpu` and `gpu` where there are no kernels.
     """
-    kernels = os.environ.get("STATA_KERNELS") or kernels
-    if kernels not in KERNELS:
-        raise ConfigError(f"STATA_KERNELS or train.kernels is {kernels!r}, but it must be one of {', '.join(KERNELS)}")
-    if kernels == PLAIN or (kernels == "auto" and not has_kernels()):
-        from stata_jax.ops import operations as plain
+    from stata_jax.ops import operations as plain
 
+    kernels = os.environ.get("STATA_KERNELS") or kernels
+    target, *left_out = kernels.split("-")
+    names = [field.name for field in dataclasses.fields(plain.Operations)]
+    if target not in KERNELS:
+        raise ConfigError(f"STATA_KERNELS or train.kernels is {kernels!r}, but it must be one of {', '.join(KERNELS)}")
+    for name in left_out:
+        if name not in names:
+            raise ConfigError(f"{kernels!r} leaves out {name!r}, but the operations are {', '.join(names)}")
+    if target == PLAIN or (target == "auto" and not has_kernels()):
         return plain.PLAIN
     if not has_kernels():
-        raise ConfigError(f"there are no kernels for {kernels}: stata_jax.kernels is not installed")
+        raise ConfigError(f"there are no kernels for {target}: stata_jax.kernels is not installed")
     from stata_jax.kernels.operations import operations as chosen
 
-    return chosen(kernels, in_bytes=in_bytes, remat=remat)
+    return dataclasses.replace(
+        chosen(target, in_bytes=in_bytes, remat=remat), **{name: getattr(plain.PLAIN, name) for name in left_out}
+    )
 
 
 def _tunes() -> bool:

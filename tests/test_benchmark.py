@@ -54,6 +54,13 @@ def test_a_real_run(capsys):
     assert [line.split(" | ")[:2] for line in lines if "ms" in line] == [["| train", "0.2"], ["| infer", "0.2"]]
 
 
+def test_kernels_are_compared(capsys):
+    flags = ["--model=sdt_2_256", "--modes=infer", "--rounds=2", "--batch_size=2", "--keep_rates=1", *SMALL]
+    assert benchmark.main([*flags, "--kernels=plain,cpu-max_pool"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[2] for line in lines if "ms" in line] == ["plain", "cpu-max_pool"]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -63,6 +70,7 @@ def test_a_real_run(capsys):
         (["--model=sdt_2_256", "--keep_rates=0"], "sparsity.keep_rate is 0.0"),
         (["--model=sdt_2_256", "--rounds=0"], "--rounds is 0"),
         (["--model=sdt_2_256", "--in_a_row=0"], "--in_a_row is 0"),
+        (["--model=sdt_2_256", "--kernels=plain,fast"], "train.kernels is 'fast', but it must be one of auto, plain"),
         (["--model=sdt_2_256", "--modes=fly"], "--modes names 'fly'"),
         (["--model=sdt_2_256", "--batch_size=0"], "train.batch_size is 0"),
     ],

@@ -121,6 +121,7 @@ def test_a_weight_of_zero_aligns_nothing():
         ({"train.kernels": "plain"}, "plain", {}),
         ({"train.kernels": "gpu", "train.lean": False}, "gpu", {"in_bytes": False}),
         ({"train.recompute": True}, "auto", {"remat": True}),
+        ({"train.kernels": "gpu-max_pool"}, "gpu-max_pool", {}),
     ],
 )
 def test_model_takes_the_operations_of_the_config(changes, kernels, options):
@@ -134,6 +135,14 @@ def test_the_environment_goes_before_the_config(monkeypatch):
     monkeypatch.setenv("STATA_KERNELS", "fast")
     with pytest.raises(ConfigError, match="is 'fast', but it must be one of auto, plain, cpu, gpu"):
         build.model(common.get_config())
+
+
+def test_operations_that_are_left_out_stay_plain():
+    left = speed.operations("cpu-max_pool-lif")
+    assert (left.max_pool, left.lif) == (PLAIN.max_pool, PLAIN.lif)
+    assert dataclasses.replace(speed.operations("cpu"), max_pool=PLAIN.max_pool, lif=PLAIN.lif) == left
+    with pytest.raises(ConfigError, match=r"'cpu-pool' leaves out 'pool', but the operations are lif, .*max_pool"):
+        speed.operations("cpu-pool")
 
 
 def test_step_takes_accumulation_and_averaging():
@@ -251,7 +260,7 @@ def test_a_folder_of_pictures_becomes_batches_as_the_config_says(tmp_path):
 def test_every_config_file_is_possible():
     folder = pathlib.Path(common.__file__).parent
     paths = sorted(set(folder.glob("*.py")) - {folder / "variants.py", folder / "grids.py"})
-    assert len(paths) == 10
+    assert len(paths) == 12
     for path in paths:
         config.check(config.load(path))
     for path in set(paths) - {folder / "common.py"}:

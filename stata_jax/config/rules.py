@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from stata_jax.registries import Registry
+from stata_jax.registries import KERNELS, Registry
 
 
 class Rule(NamedTuple):
@@ -101,6 +101,13 @@ def _is_increasing(value: object) -> bool:
     return all(low < high for low, high in itertools.pairwise((-1, *value)))
 
 
+def _is_pattern(value: object) -> bool:
+    try:
+        return isinstance(value, str) and re.compile(value) is not None
+    except (re.error, RecursionError, OverflowError):
+        return False
+
+
 ABOVE_ZERO = number("must be a number above 0", lambda value: value > 0)
 SHARE = number("must be above 0 and at most 1", lambda value: 0 < value <= 1)
 BELOW_ONE = number("must be at least 0 and below 1", lambda value: 0 <= value < 1)
@@ -116,6 +123,11 @@ NAME = text(
 )
 FOLDER = text("must be the name of a folder, or empty")
 SEED = whole(0, 2**32 - 1)  # the largest one that gives a JAX key of its own
+KERNEL_CHOICE = text(
+    f"must be one of {', '.join(KERNELS)}, and after a - each the operations that stay plain, such as auto-max_pool",
+    rf"({'|'.join(KERNELS)})(-[a-z_]+)*",
+)
+PATTERN = Rule(_is_pattern, "must be a regular expression, or empty")
 POSITIONS = Rule(
     lambda value: value is None or _is_increasing(value),
     "must be None or block positions in increasing order, such as (0, 2)",

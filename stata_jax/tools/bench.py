@@ -64,6 +64,7 @@ def measure(
     in_a_row: int = 1,
     modes: Sequence[str] = MODES,
     peers: Sequence[str] = (),
+    kernels: Sequence[str] = (),
     overrides: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
     """Times one model at several keep rates, and peers of it, in turns.
@@ -77,6 +78,7 @@ def measure(
       modes: `train`, `infer` or both.
       peers: Keys of `stata_jax.tools.peer.PEERS`. With any, JAX leaves an accelerator's memory to them, for as
         long as the process lives, unless it has been asked for a device already.
+      kernels: Values of `train.kernels`, each of which is timed at each keep rate; the config's own for none.
       overrides: Further config values by dotted key.
 
     Returns:
@@ -94,8 +96,12 @@ def measure(
     from stata_jax import build
     from stata_jax.tools import profiling
 
-    given: dict[str, Any] = {"batch_size": batch_size, "overrides": overrides or {}}
-    configs = {f"keep rate {rate:g}": settings_for(name, keep_rate=rate, **given) for rate in keep_rates}
+    configs = {}
+    for choice in [{"train.kernels": choice} for choice in kernels] or [{}]:
+        for rate in keep_rates:
+            label = " ".join([f"keep rate {rate:g}", *choice.values()])
+            changes = dict(overrides or {}) | choice
+            configs[label] = settings_for(name, keep_rate=rate, batch_size=batch_size, overrides=changes)
     first = next(iter(configs.values()))
     build.processor(first)
     peer_programs.check(peers, first)  # only now: it asks JAX for its devices
@@ -149,7 +155,8 @@ def compare(
     for name, settings in configs.items():
         say(f"compiling {mode} of {name} ...")
         calls[name], known = programs.prepare(settings, mode)
-        facts[name] = {"mode": mode, "keep_rate": settings.sparsity.keep_rate, **known}
+        kernels = settings.train.kernels
+        facts[name] = {"mode": mode, "keep_rate": settings.sparsity.keep_rate, "kernels": kernels, **known}
     for peer in peers:
         say(f"preparing {mode} of {peer} ...")
         calls[peer], known = peer_programs.prepare(peer, first, mode)
@@ -202,6 +209,8 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         versions += [f"torch {row['torch']}", f"spikingjelly {row['spikingjelly']}", f"{row['threads']} torch threads"]
     columns = ["", "keep rate", "step", "images/s", "speed-up", "compile", "FLOPs", "temporary memory", "all memory"]
     columns += ["share", "ACs an image", "MACs", "energy", *(f"x {peer}" for peer in peers)]
+    chosen = len({row["kernels"] for row in result["rows"] if "kernels" in row}) > 1
+    columns[2:2] = ["kernels"] * chosen
     lines = [
         f"{result['model']}, batch {result['batch_size']}, {result['image_size']}x{result['image_size']}, "
         f"T {result['timesteps']}, {result['dtype']}; {result['device']}, {', '.join(versions)}, "
@@ -225,6 +234,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
             f"{row['energy_mj']:.3g} mJ" if "energy_mj" in row else "",
             *(f"x{row['x_peer'][peer]:.2f}" for peer in peers),
         ]
+        cells[2:2] = [row.get("kernels", "")] * chosen
         rows.append(cells)
     return "\n".join([*lines, *table(columns, rows)])
 

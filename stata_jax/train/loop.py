@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 import os
 import pathlib
 import time
@@ -20,10 +19,10 @@ from stata_jax.train import balance, compilation, conditions, parallel, report, 
 from stata_jax.train.checkpoint import CheckpointError, Checkpoints
 from stata_jax.train.disk import full_disk
 from stata_jax.train.evaluation import evaluate
+from stata_jax.train.logbook import Logbook
 from stata_jax.train.metrics import MetricsWriter, write_json
 from stata_jax.train.progress import Progress
 from stata_jax.train.state import TrainState, count_parameters, initializer, weights
-from stata_jax.train.window import NonFiniteError, Window
 
 
 def train(settings: ConfigDict, workdir: str | os.PathLike[str], *, source: Source | None = None) -> dict[str, Any]:
@@ -122,9 +121,8 @@ class _Run:
             donate=(0,),
         )
         self.test_step = compilation.compile_when_called(parallel.on_all_devices(build.test_step(settings)))
-        self.averaged = settings.train.ema_decay > 0
         images = jax.ShapeDtypeStruct((1, *build.image_shape(settings)), jnp.float32)
-        fresh = initializer(build.model(settings), self.optimizer, images, ema=self.averaged)
+        fresh = initializer(build.model(settings), self.optimizer, images, ema=settings.train.ema_decay > 0)
         self.fresh = compilation.Once(fresh, stream_key(settings.seed, Stream.PARAMETERS))
 
     def test(self, state: TrainState) -> dict[str, float]:
@@ -162,94 +160,38 @@ class _Run:
           checkpoints: Where to.
           writer: Gets the metrics.
         """
-        train, checkpoint = self.settings.train, self.settings.checkpoint
-        start, per_epoch = 0 if state is None else int(state.step), self.source.steps_per_epoch
-        accuracy: dict[str, float] | None = None
-        window = Window(
-            batch_size=train.batch_size, skips=train.on_nonfinite == "skip", carried=record.pop("window", None)
-        )
+        start = 0 if state is None else int(state.step)
         with Progress(self.total_steps) as progress, contextlib.ExitStack() as stack:
+            book = Logbook(
+                self.settings,
+                self.source.steps_per_epoch,
+                self.schedule,
+                self.test,
+                record,
+                checkpoints,
+                writer,
+                progress,
+            )
             if state is not None and record.pop("untested", False):  # stopped before or in its evaluation
                 # Its checkpoint stays as it is until the next: it may be the only one, and testing twice is harmless.
-                accuracy = self._test_and_tell(state, record, writer, progress)
+                book.test(state)
             if state is not None and start == self.total_steps:
-                return state, record, accuracy or self.test(state)
+                return state, record, book.accuracy or self.test(state)
             first = self._train_batch(start)  # once: a source that reads ahead would begin anew
             step_fn, record["compile"] = self.compile(first, progress)
             state = self.fresh.take() if state is None else state
             if self.aligns and start == 0:
                 state = jax.device_get(state)
-                record["alignment"] = balance.weigh_alignment(step_fn, state, first, self.key)
-                progress.note(balance.say_weight(record["alignment"]))
-                writer.write(1, {"epoch": 1, "alignment": record["alignment"]})
+                book.weigh(balance.weigh_alignment(step_fn, state, first, self.key))
             state = parallel.replicate(state)
             stack.enter_context(stopping.after_the_step())
-            window.restart()
-            saved_at = time.monotonic()
+            book.begin()
             for step in range(start + 1, self.total_steps + 1):
                 batch = first if step == start + 1 else self._train_batch(step - 1)
                 state, metrics = step_fn(state, batch, self.key, *self.balance)
-                window.add(step, metrics)
-                epoch = (step - 1) // per_epoch + 1
-                tested = step % (self.settings.eval.every_epochs * per_epoch) == 0 or step == self.total_steps
-                logged = tested or step % train.log_every == 0
-                saved = tested or (checkpoint.every_steps > 0 and step % checkpoint.every_steps == 0)
-                saved |= 0 < 60 * checkpoint.every_minutes < time.monotonic() - saved_at
-                saved |= stopping.requested() is not None
-                try:
-                    if saved or logged or window.due():
-                        progress.update(step, epoch=epoch, **window.glance())
-                    if logged:
-                        values = window.close()
-                        record["skipped"] = record.get("skipped", 0) + values.get("skipped", 0)
-                        # The rate of this step goes by the updates before it, so its own being left out is no matter.
-                        updates = step - 1 - (record["skipped"] - window.last_was_skipped())
-                        rate = float(self.schedule(updates))
-                        writer.write(step, {"epoch": epoch, "train": values | {"learning_rate": rate}})
-                    elif saved:
-                        window.settle()  # nothing is saved that is not finite
-                except NonFiniteError as error:
-                    checkpoints.wait()
-                    words = report.diverged(
-                        train.on_nonfinite == "skip",
-                        step=error.step,
-                        rate=float(self.schedule(error.step - 1)),
-                        saved=checkpoints.newest(),
-                        dtype=self.settings.model.dtype,
-                    )
-                    raise stopping.DivergedError(words) from error
-                if saved:
-                    copy, accuracy = parallel.first_copy(state), None
-                    record["step_s"] = window.median_step() or record.get("step_s")
-                    if tested:
-                        try:
-                            accuracy = self._test_and_tell(copy, record, writer, progress)
-                        except stopping.Stopped:
-                            record["untested"] = True
-                    best = record.get("best", {}).get("step")
-                    checkpoints.save(copy, record | {"window": window.carry()}, best=best)
-                    if (number := stopping.requested()) is not None:
-                        checkpoints.wait()
-                        raise stopping.Stopped(number, step=step)
-                    window.restart()
-                    saved_at = time.monotonic()
-        assert accuracy is not None  # the last step is always tested
-        return copy, record, accuracy
-
-    def _test_and_tell(
-        self, state: TrainState, record: dict[str, Any], writer: MetricsWriter, progress: Progress
-    ) -> dict[str, float]:
-        """Tests a state; writes and says its accuracy, and keeps the best one in the record."""
-        stopping.check()
-        accuracy, step = self.test(state), int(state.step)
-        epoch = (step - 1) // self.source.steps_per_epoch + 1
-        writer.write(step, {"epoch": epoch, "test": accuracy})
-        whose = " (averaged weights)" if self.averaged else ""
-        odd = "" if math.isfinite(accuracy["loss"]) else ", and the loss is not finite"
-        progress.note(f"epoch {epoch}: test top-1 {100 * accuracy['top1']:.2f} %{whose}{odd}")
-        if accuracy["top1"] >= record.get("best", {}).get("top1", 0.0):
-            record["best"] = {"step": step, "top1": accuracy["top1"], "images": int(accuracy["images"])}
-        return accuracy
+                book.after(step, state, metrics)
+        assert book.accuracy is not None  # the last step is always tested
+        return parallel.first_copy(state), record, book.accuracy
 
     def _train_batch(self, step: int) -> dict[str, jax.Array]:
         batch = self.source.train_batch(*divmod(step, self.source.steps_per_epoch))
