@@ -13,6 +13,7 @@ CELLS: dict[str, dict[str, object]] = {
     "random": {"sparsity.metric": "random", **_PLAIN},
     "l1": {"sparsity.metric": "l1", **_PLAIN},
     "ssa": {"sparsity.metric": "ssa", **_PLAIN},
+    "firing": {"sparsity.metric": "firing", **_PLAIN},
     # The metric alone is another; anchor and alignment stay.
     "random_aligned": {"sparsity.metric": "random"},
     "l1_aligned": {"sparsity.metric": "l1"},
@@ -24,6 +25,12 @@ CELLS: dict[str, dict[str, object]] = {
     "tat_intra_time": {"align.beta": 0.0, "align.intra_heads": False},
     "tat_intra_heads": {"align.beta": 0.0, "align.intra_time": False},
     "tat_inter": {"align.alpha": 0.0},
+    # Controls: queries and keys that stay as they were drawn, so that a random network's attention ranks; and neurons
+    # after attention that never fire, so that no token learns of another.
+    "random_attention": {"train.frozen": r"attention/[qk]/"},
+    "no_attention": {"model.attention_threshold": 1e6},
+    "dense_random_attention": {"sparsity.keep_rate": 1.0, **_PLAIN, "train.frozen": r"attention/[qk]/"},
+    "dense_no_attention": {"sparsity.keep_rate": 1.0, **_PLAIN, "model.attention_threshold": 1e6},
     # Other keep rates; with 1 nothing is dropped, but anchor and alignment stay.
     "gamma_0.4": {"sparsity.keep_rate": 0.4},
     "gamma_0.6": {"sparsity.keep_rate": 0.6},
@@ -39,7 +46,7 @@ CELLS: dict[str, dict[str, object]] = {
 }
 
 # Cells without training: the weights of another cell, evaluated with these values.
-_METRICS = ("random", "l1", "ssa")  # those that need no training
+_METRICS = ("random", "l1", "ssa", "firing", "saliency")  # those that need no training
 _OF_DENSE: dict[str, tuple[str, dict[str, object]]] = {
     f"dense_{metric}{suffix}": ("dense", {"sparsity.metric": metric, "sparsity.keep_rate": rate})
     for metric in _METRICS
@@ -62,7 +69,7 @@ GRIDS: dict[str, dict[str, object]] = {
     "table1": {
         "title": "Metrics without anchor and alignment lose accuracy (Table 1 of the paper)",
         "baseline": "dense",
-        "cells": ["dense", "random", "l1", "ssa", "stata"],
+        "cells": ["dense", "random", "l1", "ssa", "firing", "stata"],
     },
     "table2": {
         "title": "Accuracy, ACs and energy (Table 2 of the paper)",
@@ -89,7 +96,12 @@ GRIDS: dict[str, dict[str, object]] = {
     "metrics": {
         "title": "All metrics at the same keep rate",
         "baseline": "stata",
-        "cells": ["dense", "random", "l1", "ssa", "at", "tat", "stata"],
+        "cells": ["dense", "random", "l1", "ssa", "firing", "at", "tat", "stata"],
+    },
+    "controls": {
+        "title": "What attention is worth, and what learned attention is",
+        "baseline": "stata",
+        "cells": ["dense", "dense_random_attention", "dense_no_attention", "stata", "random_attention", "no_attention"],
     },
     "aligned": {
         "title": "The metric alone, all with anchor and alignment",

@@ -15,10 +15,10 @@ from stata_jax.configs import common
 FAMILIES = tuple(registries.FAMILIES)
 FAMILY = str(OPTIONS["model.family"].default)
 # The first is the default. stata: anchor token, timestep-wise ranking, both alignment losses, keep rate 0.2; dense: no
-# pruning, no anchor, no alignment; random, l1, ssa: stata but for the metric that ranks the tokens; shared: the scores
-# of the anchor averaged over time, the same tokens at every timestep (the paper's AT); baseline: random tokens, no
-# anchor, no alignment (the first row of the paper's Table 5).
-PRUNING = ("stata", "dense", "random", "l1", "ssa", "shared", "baseline")
+# pruning, no anchor, no alignment; random, l1, ssa, firing: stata but for the metric that ranks the tokens; shared: the
+# scores of the anchor averaged over time, the same tokens at every timestep (the paper's AT); baseline: random tokens,
+# no anchor, no alignment (the first row of the paper's Table 5).
+PRUNING = ("stata", "dense", "random", "l1", "ssa", "firing", "shared", "baseline")
 
 
 def start(base: str, variant: str) -> ConfigDict:
@@ -65,7 +65,7 @@ def prune(config: ConfigDict, pruning: str) -> None:
         config.align.alpha = config.align.beta = 0.0
     if pruning == "dense":
         config.sparsity.keep_rate = 1.0
-    if pruning in ("random", "l1", "ssa"):
+    if pruning in ("random", "l1", "ssa", "firing"):
         config.sparsity.metric = pruning
     if pruning == "baseline":
         config.sparsity.metric = "random"

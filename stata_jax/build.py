@@ -179,4 +179,5 @@ def optimizer(config: ConfigDict, *, steps_per_epoch: int) -> tuple[optax.Gradie
         warmup_steps = round(train.warmup_epochs * steps_per_epoch)
         schedule = optimizers.warmup_cosine(**rates, warmup_steps=warmup_steps, total_steps=epochs * steps_per_epoch)
     make = {"adamw": optimizers.adamw, "lamb": optimizers.lamb}[train.optimizer]
-    return make(schedule, weight_decay=train.weight_decay, grad_clip=train.grad_clip), schedule
+    made = make(schedule, weight_decay=train.weight_decay, grad_clip=train.grad_clip)
+    return optimizers.freeze(made, train.frozen) if train.frozen else made, schedule

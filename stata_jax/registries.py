@@ -110,6 +110,8 @@ METRICS = Registry(
         "anchor": "stata_jax.pruning.metrics:anchor",
         "ssa": "stata_jax.pruning.metrics:ssa",
         "l1": "stata_jax.pruning.metrics:l1",
+        "firing": "stata_jax.pruning.metrics:firing",
+        "saliency": "stata_jax.pruning.metrics:saliency",
         "random": "stata_jax.pruning.metrics:random",
     }
 )

@@ -35,7 +35,7 @@ def _sweep(argv: Sequence[str]) -> int:
         description="Train a grid of configs over seeds, measure energy, and compare the cells in a table and figures.",
     )
     parser.add_argument("--config", metavar="FILE[:FAMILY]", help=cli.CONFIG_HELP)
-    parser.add_argument("--grid", metavar="NAME", help="a name, or KEY=VALUE,VALUE,... (needed)")
+    parser.add_argument("--grid", metavar="NAME", help="a name, CELL,CELL,..., or KEY=VALUE,VALUE,... (needed)")
     parser.add_argument("--seeds", metavar="LIST", default="0,1,2,3,4", help="with commas (default: 0,1,2,3,4)")
     parser.add_argument("--baseline", metavar="CELL", help="what the others are compared with (default: the grid's)")
     parser.add_argument("--jobs", metavar="N", type=int, default=1, help="runs at a time (default: 1)")

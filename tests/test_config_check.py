@@ -54,7 +54,7 @@ IMPOSSIBLE = [
     ("sparsity.keep_rate", 0.0, "above 0 and at most 1"),
     ("sparsity.keep_rate", 1.2, "above 0 and at most 1"),
     ("sparsity.keep_rate", math.nan, "above 0 and at most 1"),
-    ("sparsity.metric", "ancor", "anchor, ssa, l1, random"),
+    ("sparsity.metric", "ancor", "anchor, ssa, l1, firing, saliency, random"),
     ("sparsity.slots", "x", "sorted, stable"),
     ("sparsity.prune_at", (1.0,), "increasing order"),
     ("data.mean", (0.5, 0.5), "each of the 1 channels"),
@@ -105,6 +105,8 @@ IMPOSSIBLE = [
     ("train.tet_means", math.nan, "a number"),
     ("train.tet_lambda", 1.1, "from 0 to 1"),
     ("train.batch_norm", "none", "all, device"),
+    ("train.frozen", "(", "must be a regular expression"),
+    ("train.kernels", "auto-", "auto, plain, cpu, gpu"),
     ("train.kernels", "tpu", "auto, plain, cpu, gpu"),
     ("model.heads", 7, "divide model.dim, 384: 6 or 8 would do"),
     ("model.heads", 500, "384 would do"),
@@ -196,7 +198,7 @@ def test_check_refuses_the_impossible(base, key, value, possible):
 
 
 def test_check_of_the_anchor_metric_without_an_anchor():
-    with pytest.raises(config.ConfigError, match=r"sparsity\.metric is 'anchor', but it must be ssa, l1 or random"):
+    with pytest.raises(config.ConfigError, match=r"sparsity\.metric is 'anchor', but it must be ssa, l1, firing, saliency, random"):
         config.check(config_from_common(sparsity__anchor=False))
 
 

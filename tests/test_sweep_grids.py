@@ -61,7 +61,7 @@ def test_training_free_cells():
     cell = grid.cells["dense_l1_0.6"]
     assert (cell.of, cell.overrides) == ("dense", {"sparsity.metric": "l1", "sparsity.keep_rate": 0.6})
     assert grid.cells["dense_ssa"].overrides["sparsity.keep_rate"] == 0.2
-    assert grid.cells["stata_random"].of == "stata" and len(grid.cells) == 2 + 12 + 3
+    assert grid.cells["stata_random"].of == "stata" and len(grid.cells) == 2 + 20 + 5
 
 
 def test_the_same_config_is_not_trained_twice(capsys):
@@ -204,3 +204,21 @@ def test_mistakes(text, variant, message):
 def test_a_baseline_must_be_in_the_grid():
     with pytest.raises(config.ConfigError, match="--baseline is 'tat', but it must be one of dense, random"):
         sweep_grids.find("table1", DIGITS, baseline="tat")
+
+
+def test_some_cells():
+    grid = sweep_grids.find("dense,stata,dense_l1", DIGITS)
+    assert (grid.name, grid.baseline, list(grid.cells)) == (
+        "dense-stata-dense_l1",
+        "dense",
+        ["dense", "stata", "dense_l1"],
+    )
+    assert [cell.name for cell in grid.trained] == ["dense", "stata"]
+    assert sweep_grids.find("dense,stata", DIGITS, baseline="stata").baseline == "stata"
+    with pytest.raises(config.ConfigError, match="--grid names dense_l1, which needs dense beside it"):
+        sweep_grids.find("dense_l1,stata", DIGITS)
+    for text in ("dense", "dense,other", "dense,"):
+        with pytest.raises(
+            config.ConfigError, match=f"--grid is '{text}', but it must be one of table1, .*dense,stata"
+        ):
+            sweep_grids.find(text, DIGITS)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
-from stata_jax.registries import SOURCES
+from stata_jax.registries import METRICS, SOURCES
 
 Problem = tuple[str, str]  # the key to name, and the words for what its value must be
 
@@ -38,7 +38,8 @@ def _of_network(c: ConfigDict) -> Iterator[Problem]:
         )
     prunes = sparsity.keep_rate < 1 and sparsity.prune_at != ()
     if prunes and sparsity.metric == "anchor" and not sparsity.anchor:
-        yield "sparsity.metric", "must be ssa, l1 or random where sparsity.anchor is off and tokens are pruned"
+        others = ", ".join(name for name in METRICS if name != "anchor")
+        yield "sparsity.metric", f"must be {others} where sparsity.anchor is off and tokens are pruned"
     for key in ("sparsity.prune_at", "align.intra_at", "align.inter_at"):
         if c[key] and max(c[key]) >= model.depth:
             yield key, f"must be block positions from 0 to {model.depth - 1} (model.depth is {model.depth})"

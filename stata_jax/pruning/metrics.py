@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from stata_jax.ops.lif import lif
 from stata_jax.registries import METRICS
 
 
@@ -56,6 +57,25 @@ def ssa(*, tokens: jax.Array, q: jax.Array, k: jax.Array, key: jax.Array) -> jax
 def l1(*, tokens: jax.Array, q: jax.Array, k: jax.Array, key: jax.Array) -> jax.Array:
     """The l1 norm of each token."""
     return jnp.sum(jnp.abs(tokens.astype(jnp.float32)), axis=-1)
+
+
+def firing(*, tokens: jax.Array, q: jax.Array, k: jax.Array, key: jax.Array) -> jax.Array:
+    """The number of spikes that LIF neurons of the default constants fire at each timestep, fed with the tokens."""
+    return jnp.sum(lif(tokens.astype(jnp.float32)), axis=-1)
+
+
+def saliency(*, tokens: jax.Array, q: jax.Array, k: jax.Array, key: jax.Array) -> jax.Array:
+    """How far a token is from the mean of its image, and from itself one timestep before.
+
+        spatial[t, n] = ||x[t, n] - mean_m x[t, m]||,  temporal[t, n] = ||x[t, n] - x[t - 1, n]||, 0 at the first t
+
+    Each is divided by its mean over the tokens, and the two are added. It needs no training, as the criterion of
+    TP-Spikformer (Wei et al., ICLR 2026), whose idea this is and whose formulas are others.
+    """
+    x = tokens.astype(jnp.float32)
+    spatial = jnp.linalg.norm(x - jnp.mean(x, axis=2, keepdims=True), axis=-1)
+    temporal = jnp.linalg.norm(jnp.diff(x, axis=0, prepend=x[:1]), axis=-1)
+    return sum(each / jnp.maximum(jnp.mean(each, axis=2, keepdims=True), 1e-12) for each in (spatial, temporal))
 
 
 def random(*, tokens: jax.Array, q: jax.Array, k: jax.Array, key: jax.Array) -> jax.Array:

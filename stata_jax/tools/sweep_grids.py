@@ -61,7 +61,8 @@ def find(text: str, base: ConfigDict, *, baseline: str | None = None) -> Grid:
     """The grid that a user asks for.
 
     Args:
-      text: A name of `configs/grids.py`, or `KEY=VALUE,VALUE,...`, a cell for each value, the first the baseline.
+      text: A name of `configs/grids.py`; or some of its cells, `dense,stata`, or `KEY=VALUE,VALUE,...`, a cell for each
+        value, the first of which is the baseline.
         Tuples have parentheses, `sparsity.prune_at=(0,),(0,1),None`, or semicolons between them, `0;0,1`.
       base: The config that the cells change.
       baseline: Another baseline than the grid's.
@@ -97,10 +98,21 @@ def find(text: str, base: ConfigDict, *, baseline: str | None = None) -> Grid:
 
 def _named(name: str, base: ConfigDict) -> Grid:
     data = runpy.run_path(str(_FILE))
-    if name not in data["GRIDS"]:
+    names = name.split(",")
+    known = data["CELLS"].keys() | data["EVALUATED"].keys()
+    if name in data["GRIDS"]:
+        found = data["GRIDS"][name]
+    elif len(names) > 1 and known.issuperset(names):
+        found, name = (
+            {"title": "Some cells", "baseline": names[0], "cells": list(dict.fromkeys(names))},
+            "-".join(names),
+        )
+        if len(name) > _LONGEST:
+            raise config.ConfigError(f"--grid names {len(names)} cells, which are too many for the name of a file")
+    else:
         raise config.ConfigError(
-            f"--grid is {name!r}, but it must be one of {', '.join(data['GRIDS'])}, or a key of the config with its "
-            "values, such as sparsity.keep_rate=0.2,0.4"
+            f"--grid is {name!r}, but it must be one of {', '.join(data['GRIDS'])}; or at least two cells, such as "
+            "dense,stata; or a key of the config with its values, such as sparsity.keep_rate=0.2,0.4"
         )
     for key, value in _STATA.items():
         if base[key] != value:
@@ -109,10 +121,12 @@ def _named(name: str, base: ConfigDict) -> Grid:
                 f"{value}: name no other way to prune"
             )
     cells = {}
-    for cell in data["GRIDS"][name]["cells"]:
+    for cell in found["cells"]:
         of, overrides = data["EVALUATED"].get(cell) or (None, data["CELLS"][cell])
+        if of is not None and of not in found["cells"]:
+            raise config.ConfigError(f"--grid names {cell}, which needs {of} beside it")
         cells[cell] = Cell(cell, overrides, of)
-    return Grid(name=name, **data["GRIDS"][name] | {"cells": cells})
+    return Grid(name=name, **found | {"cells": cells})
 
 
 def _ad_hoc(key: str, values: str, base: ConfigDict) -> Grid:

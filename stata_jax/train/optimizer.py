@@ -1,10 +1,13 @@
 """Learning rates, by step or by epoch, and the optimisers: AdamW and LAMB."""
 
+import re
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+
+from stata_jax.errors import ConfigError
 
 
 def warmup_cosine(*, peak: float, start: float, end: float, warmup_steps: int, total_steps: int) -> optax.Schedule:
@@ -128,3 +131,33 @@ def _clipped(optimizer: optax.GradientTransformation, grad_clip: float) -> optax
             return optimizer.update(gradient, state, params)
 
     return optax.GradientTransformation(optimizer.init, update)
+
+
+def freeze(optimizer: optax.GradientTransformation, pattern: str) -> optax.GradientTransformation:
+    """The optimiser without updates of some parameters; its state is the same.
+
+    Args:
+      optimizer: Any.
+      pattern: A regular expression that is found in the paths of these parameters, such as `block0/attention/q/`.
+
+    Returns:
+      The optimiser. Its `init` raises ConfigError where the expression is found in no path.
+    """
+
+    def is_frozen(path: Any) -> bool:
+        return re.search(pattern, jax.tree_util.keystr(path, simple=True, separator="/")) is not None
+
+    def init(params: Any) -> Any:
+        paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+        if not any(map(is_frozen, paths)):
+            names = sorted({jax.tree_util.keystr(path[:2], simple=True, separator="/") for path in paths})
+            raise ConfigError(f"train.frozen is {pattern!r}, which no parameter has: there are {', '.join(names)}")
+        return optimizer.init(params)
+
+    def update(gradient: Any, state: Any, params: Any) -> Any:
+        updates, state = optimizer.update(gradient, state, params)
+        return jax.tree_util.tree_map_with_path(
+            lambda path, leaf: jnp.zeros_like(leaf) if is_frozen(path) else leaf, updates
+        ), state
+
+    return optax.GradientTransformation(init, update)

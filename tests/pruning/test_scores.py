@@ -61,6 +61,34 @@ def test_l1_is_the_sum_of_magnitudes():
     np.testing.assert_allclose(score("l1", tokens=tokens), expected, rtol=1e-5)
 
 
+def test_firing_counts_the_spikes_of_neurons():
+    tokens = 2 * np.random.RandomState(0).randn(T, B, N, D)
+    expected = np.zeros((T, B, N))
+    for b, n, d in np.ndindex(B, N, D):
+        membrane = 0.0
+        for t in range(T):
+            membrane += (tokens[t, b, n, d] - membrane) / 2
+            if membrane >= 1:
+                expected[t, b, n] += 1
+                membrane = 0.0
+    np.testing.assert_array_equal(score("firing", tokens=tokens), expected)
+    assert len(np.unique(expected)) > 2
+
+
+def test_saliency_is_the_distance_from_the_image_and_from_the_timestep_before():
+    tokens = np.random.RandomState(0).randn(T, B, N, D)
+    tokens[1, :, 0] = tokens[0, :, 0]  # a token that stays
+    expected = np.zeros((T, B, N))
+    for t, b in np.ndindex(T, B):
+        middle = sum(tokens[t, b]) / N
+        spatial = [np.sqrt(sum((x - middle) ** 2)) for x in tokens[t, b]]
+        temporal = [np.sqrt(sum((x - y) ** 2)) for x, y in zip(tokens[t, b], tokens[max(t - 1, 0), b], strict=True)]
+        for distances in (spatial, temporal) if t else (spatial,):
+            expected[t, b] += np.divide(distances, np.mean(distances))
+    np.testing.assert_allclose(score("saliency", tokens=tokens), expected, rtol=1e-5)
+    np.testing.assert_array_equal(score("saliency", tokens=np.ones((T, B, N, D))), 0)  # all alike
+
+
 @pytest.mark.parametrize("metric", ["anchor", "l1"])
 def test_bfloat16_scores_are_exact(metric):
     # 300 spikes are not counted exactly in bfloat16.

@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from stata_jax.train.optimizer import adamw, decayed, epoch_cosine, lamb, warmup_cosine
+from stata_jax.errors import ConfigError
+from stata_jax.train.optimizer import adamw, decayed, epoch_cosine, freeze, lamb, warmup_cosine
 
 
 def test_schedule_at_key_steps():
@@ -138,3 +139,18 @@ def test_lamb_matches_numpy(weight_decay, grad_clip):
         np.testing.assert_allclose(params[name], value, rtol=1e-4, atol=1e-6)
     scaled = {name for name, value in expected.items() if np.abs(value - adam[name]).max() > 1e-3}
     assert scaled == ({"conv", "linear", "silent"} if weight_decay else set())
+
+
+@pytest.mark.parametrize("make", [adamw, lamb])
+def test_frozen_parameters_stay(make):
+    params = {"block0": {"q": {"kernel": jnp.ones((2, 3))}, "v": {"kernel": jnp.ones((2, 3))}}, "q_head": jnp.ones(3)}
+    plain = make(optax.constant_schedule(0.1), weight_decay=0.1, grad_clip=0.0)
+    frozen = freeze(plain, "/q/")
+    gradient = jax.tree.map(lambda p: p / 3, params)
+    expected, _ = plain.update(gradient, plain.init(params), params)
+    updates, _ = frozen.update(gradient, frozen.init(params), params)
+    assert not np.any(updates["block0"]["q"]["kernel"]) and np.all(expected["block0"]["q"]["kernel"])
+    del updates["block0"]["q"], expected["block0"]["q"]
+    jax.tree.map(np.testing.assert_array_equal, updates, expected)
+    with pytest.raises(ConfigError, match="is '/k/', which no parameter has: there are block0/q, block0/v, q_head"):
+        freeze(plain, "/k/").init(params)

@@ -11,7 +11,8 @@ OPTIONS = {
     "sparsity.keep_rate": Option(0.2, KEEP_RATE, FIXED,
         "gamma, the share of the patch tokens that a pruning block keeps; 1 keeps all."),
     "sparsity.metric": Option("anchor", name_in(METRICS), FIXED,
-        "What ranks tokens: anchor (Equation 9), ssa, l1 or random."),
+        "What ranks tokens: anchor (Equation 9), or to compare with: ssa, attention from all tokens; l1, their norm; "
+        "firing, their number of spikes; saliency, unlike the image and the timestep before; random."),
     "sparsity.timestep_wise": Option(True, SWITCH, FIXED,
         "Each timestep keeps its own tokens (TAT); False: all keep the same (AT)."),
     "sparsity.prune_at": Option(None, POSITIONS, FIXED,

@@ -1,8 +1,19 @@
 """Optimisation: linear warm-up, then cosine, then the minimum rate."""
 
 from stata_jax.config.option import FIXED, FREE, RECORDED, Option
-from stata_jax.config.rules import ABOVE_ZERO, BELOW_ONE, SWITCH, at_least, number, one_of, whole, within
-from stata_jax.registries import BATCH_NORMS, KERNELS, LOSSES, ON_NONFINITE, OPTIMIZERS, SCHEDULES
+from stata_jax.config.rules import (
+    ABOVE_ZERO,
+    BELOW_ONE,
+    KERNEL_CHOICE,
+    PATTERN,
+    SWITCH,
+    at_least,
+    number,
+    one_of,
+    whole,
+    within,
+)
+from stata_jax.registries import BATCH_NORMS, LOSSES, ON_NONFINITE, OPTIMIZERS, SCHEDULES
 
 # fmt: off
 OPTIONS = {
@@ -43,6 +54,9 @@ OPTIONS = {
         "Decay of running averages of the weights, which evaluation uses; 0: none. The running statistics are averaged "
         "too. Both start from the initial ones: ema = ema_decay * ema + (1 - ema_decay) * new, after each update. "
         "0.9998 is common in long runs."),
+    "train.frozen": Option("", PATTERN, FIXED,
+        "Parameters that keep their initial values: a regular expression that is found in their paths, such as "
+        "attention/[qk]/ or ^head/; empty: none."),
     "train.on_nonfinite": Option("stop", one_of(ON_NONFINITE), RECORDED,
         "What to do when the loss, the gradient or what they lead to is not finite. stop: end the run with exit code "
         "3, and keep the last checkpoint, which is finite; skip: leave such an update out, and count it. 16 in a row "
@@ -56,9 +70,10 @@ OPTIONS = {
     "train.batch_norm": Option("all", one_of(BATCH_NORMS), FIXED,
         "Over what a batch is normalised in training. all: over all devices, as one device would; device: each by its "
         "own share, as the published models were trained, with running statistics that are the mean of the devices'."),
-    "train.kernels": Option("auto", one_of(KERNELS), FREE,
+    "train.kernels": Option("auto", KERNEL_CHOICE, FREE,
         "Operations of the network. auto, cpu or gpu: kernels that suit the hardware; plain: those that read like the "
-        "equations of the paper. The same results; the environment variable STATA_KERNELS goes before it."),
+        "equations of the paper. auto-max_pool: all but those named. The same results; the environment variable "
+        "STATA_KERNELS goes before it."),
     "train.lean": Option(True, SWITCH, FREE,
         "Saves spikes as uint8 residuals: the same gradients with less memory."),
     "train.recompute": Option(False, SWITCH, FREE,
