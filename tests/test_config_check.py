@@ -198,7 +198,9 @@ def test_check_refuses_the_impossible(base, key, value, possible):
 
 
 def test_check_of_the_anchor_metric_without_an_anchor():
-    with pytest.raises(config.ConfigError, match=r"sparsity\.metric is 'anchor', but it must be ssa, l1, firing, saliency, random"):
+    with pytest.raises(
+        config.ConfigError, match=r"sparsity\.metric is 'anchor', but it must be ssa, l1, firing, saliency, random"
+    ):
         config.check(config_from_common(sparsity__anchor=False))
 
 

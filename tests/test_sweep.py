@@ -117,7 +117,9 @@ def test_seeds_are_outermost(ran, tmp_path, capsys):
     assert sweep.main([*FLAGS, "--grid=table1", "--seeds=0,1,2", f"--workdir={tmp_path}", "--report"]) == 0
     assert not ran and "| `stata` | 2 (without 2) |" in capsys.readouterr().out
     assert sweep.main([*FLAGS, "--grid=table1", "--seeds=0,1", f"--workdir={tmp_path}"]) == 0
-    assert {task.name.rpartition(" ")[2] for task in ran} == {f"{cell}/seed{seed}" for cell in ("l1", "firing") for seed in (0, 1)}
+    assert {task.name.rpartition(" ")[2] for task in ran} == {
+        f"{cell}/seed{seed}" for cell in ("l1", "firing") for seed in (0, 1)
+    }
     assert not (tmp_path / "table_table1.md").read_text().count("--report")
 
 
