@@ -115,16 +115,10 @@ def model(config: ConfigDict, *, axis_name: str | None = None) -> SpikingTransfo
 
 def aligned(config: ConfigDict) -> Aligned:
     """The attention maps that the losses with a weight align: what a network is to hand out for `objective`."""
-    align = config.align
     _, intra_at, inter_at = placement(config)
-    return Aligned(
-        intra_at=intra_at if align.alpha else (),
-        inter_at=inter_at if align.beta else (),
-        over_time=align.intra_time,
-        over_heads=align.intra_heads,
-        match=align.match,
-        intra_tokens=align.intra_tokens,
-    )
+    values = named(Aligned, config.align)
+    values |= {"intra_at": intra_at if config.align.alpha else (), "inter_at": inter_at if config.align.beta else ()}
+    return Aligned(**values)
 
 
 def objective(config: ConfigDict) -> Objective:

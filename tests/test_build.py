@@ -100,7 +100,7 @@ def test_objective_and_maps_take_every_align_key():
     assert options["classification"] == train.loss
     assert (options["tet_means"], options["tet_lambda"]) == (train.tet_means, train.tet_lambda)
     changed = config.apply_overrides(settings, {f"align.{key}": value for key, value in values.items()})
-    of_maps = dict(over_time=False, over_heads=False, match="gather", intra_tokens="slots")
+    of_maps = dict(intra_time=False, intra_heads=False, match="gather", intra_tokens="slots")
     assert build.aligned(changed) == Aligned((1,), (0, 2), **of_maps)
     optimizer, _ = build.optimizer(changed, steps_per_epoch=1)
     assert build.step(changed, optimizer, steps_per_epoch=1).keywords["model"].align == build.aligned(changed)

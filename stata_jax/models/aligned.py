@@ -55,7 +55,7 @@ def maps_to_align(
     l, aligned = len(spikes) - 1, aux["aligned"]
     if l in align.intra_at:
         within = functools.partial(
-            maps_within, heads=heads, scale=scale, over_time=align.over_time, over_heads=align.over_heads
+            maps_within, heads=heads, scale=scale, intra_time=align.intra_time, intra_heads=align.intra_heads
         )
         tokens, aligned["within"][l] = ops.read_beside(within, tokens, spikes[l])
         if aux["positions"] and align.intra_tokens == "patches":

@@ -16,8 +16,8 @@ class Aligned(NamedTuple):
     Attributes:
       intra_at: `P_a`, the layers aligned within themselves.
       inter_at: `P_r`, the layers aligned with each other.
-      over_time: Whether timesteps of a layer are aligned.
-      over_heads: Whether heads of a layer are aligned.
+      intra_time: Whether timesteps of a layer are aligned.
+      intra_heads: Whether heads of a layer are aligned.
       match: How maps of two sizes are compared, see `match_tokens`.
       intra_tokens: How timesteps that kept different tokens are compared: `patches`, by the rows and columns of the
         patches that both kept, or `slots`, slot by slot, whichever patches are in them.
@@ -25,8 +25,8 @@ class Aligned(NamedTuple):
 
     intra_at: tuple[int, ...] = ()
     inter_at: tuple[int, ...] = ()
-    over_time: bool = True
-    over_heads: bool = True
+    intra_time: bool = True
+    intra_heads: bool = True
     match: str = "interpolate"
     intra_tokens: str = "patches"
 
@@ -81,7 +81,7 @@ def time_mean_map(q: jax.Array, k: jax.Array, *, heads: int, scale: float) -> ja
 
 
 def maps_within(
-    q: jax.Array, k: jax.Array, *, heads: int, scale: float, over_time: bool, over_heads: bool
+    q: jax.Array, k: jax.Array, *, heads: int, scale: float, intra_time: bool, intra_heads: bool
 ) -> dict[str, jax.Array]:
     """The maps that a layer is aligned by within itself (Eq. 10).
 
@@ -92,17 +92,17 @@ def maps_within(
       k: Its keys, shape (T, B, N, D).
       heads: h.
       scale: The attention scale s.
-      over_time: Whether timesteps are aligned.
-      over_heads: Whether heads are aligned.
+      intra_time: Whether timesteps are aligned.
+      intra_heads: Whether heads are aligned.
 
     Returns:
       Those asked for of `time`, the map of each timestep, (T, B, N, N), and `heads`, that of each head, (h, B, N, N),
       unless there is only one, which nothing can teach.
     """
     maps = {}
-    if over_time and q.shape[0] > 1:
+    if intra_time and q.shape[0] > 1:
         maps["time"] = head_mean_map(q, k, heads=heads, scale=scale)
-    if over_heads and heads > 1:
+    if intra_heads and heads > 1:
         maps["heads"] = time_mean_map(q, k, heads=heads, scale=scale)
     return maps
 

@@ -72,7 +72,7 @@ def test_only_what_is_aligned_is_handed_out():
     nothing, tokens = made(Aligned(), given)
     assert nothing == {"within": {}, "patches": {}, "students": {}, "teachers": {}}
     np.testing.assert_array_equal(tokens, np.ones((T, B, 1, D)))
-    aligned, tokens = made(Aligned(intra_at=(3, 1), inter_at=(2, 0), over_heads=False), given)
+    aligned, tokens = made(Aligned(intra_at=(3, 1), inter_at=(2, 0), intra_heads=False), given)
     assert set(aligned["within"]) == {1, 3} and set(aligned["within"][1]) == {"time"}
     assert set(aligned["students"]) == {(0, 2)} and set(aligned["teachers"]) == {2}
     np.testing.assert_array_equal(tokens, np.ones((T, B, 1, D)))
@@ -83,7 +83,7 @@ def test_maps_within_blocks():
     given = spikes()
     aligned, _ = made(Aligned(intra_at=(0, 2)), given)
     for l in (0, 2):
-        expected = maps_within(*given[l], over_time=True, over_heads=True, **SHAPE)
+        expected = maps_within(*given[l], intra_time=True, intra_heads=True, **SHAPE)
         jax.tree.map(np.testing.assert_array_equal, aligned["within"][l], expected)
 
 
@@ -156,8 +156,8 @@ def test_tokens_wait_for_all_maps(at):
 
 def test_one_timestep_and_one_head_have_no_teacher():
     q, k = (x[:1] for x in spikes()[0])
-    assert maps_within(q, k, heads=1, scale=SCALE, over_time=True, over_heads=True) == {}
-    assert set(maps_within(q, k, over_time=True, over_heads=True, **SHAPE)) == {"heads"}
+    assert maps_within(q, k, heads=1, scale=SCALE, intra_time=True, intra_heads=True) == {}
+    assert set(maps_within(q, k, intra_time=True, intra_heads=True, **SHAPE)) == {"heads"}
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])

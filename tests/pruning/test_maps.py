@@ -54,15 +54,15 @@ def test_maps_of_bfloat16_spikes():
     np.testing.assert_allclose(time_mean_map(q, k, **options), np.moveaxis(phi.mean(axis=0), 1, 0), rtol=1e-6)
 
 
-@pytest.mark.parametrize(("over_time", "over_heads"), [(True, True), (True, False), (False, True), (False, False)])
-def test_maps_within_a_layer_are_those_asked_for(over_time, over_heads):
+@pytest.mark.parametrize(("intra_time", "intra_heads"), [(True, True), (True, False), (False, True), (False, False)])
+def test_maps_within_a_layer_are_those_asked_for(intra_time, intra_heads):
     q, k = (jnp.asarray(normal(T, B, N, D, seed=seed)) for seed in (2, 3))
     options = dict(heads=HEADS, scale=SCALE)
-    maps = maps_within(q, k, over_time=over_time, over_heads=over_heads, **options)
-    assert set(maps) == {name for name, on in [("time", over_time), ("heads", over_heads)] if on}
-    if over_time:
+    maps = maps_within(q, k, intra_time=intra_time, intra_heads=intra_heads, **options)
+    assert set(maps) == {name for name, on in [("time", intra_time), ("heads", intra_heads)] if on}
+    if intra_time:
         np.testing.assert_array_equal(maps["time"], head_mean_map(q, k, **options))
-    if over_heads:
+    if intra_heads:
         np.testing.assert_array_equal(maps["heads"], time_mean_map(q, k, **options))
 
 
