@@ -27,8 +27,8 @@ def shrink(config: ConfigDict, base: str, variant: str) -> ConfigDict:
     config.model.heads = 8
     config.model.timesteps = 2
     config.model.pooling = "1100"  # early, so that two of the stem's convolutions work on a sixteenth of the places
-    # In two timesteps a membrane comes to three quarters of its current. A threshold of 1 is reached by 9 % of the
-    # normalised currents, and 1 to 2 % of the neurons after attention fire; a threshold of 0.5 by 25 %, and 11 to 15 % do.
+    # In two timesteps a membrane comes to three quarters of its current. With a threshold of 1, which 9 % of the
+    # normalised currents reach, 1 to 2 % of the neurons after attention fire; with 0.5 it is 25 %, and 11 to 15 % fire.
     config.model.threshold = 0.5
 
     config.augment.randaugment_count = 0
