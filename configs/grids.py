@@ -18,6 +18,7 @@ CELLS: dict[str, dict[str, object]] = {
     "random_aligned": {"sparsity.metric": "random"},
     "l1_aligned": {"sparsity.metric": "l1"},
     "ssa_aligned": {"sparsity.metric": "ssa"},
+    "firing_aligned": {"sparsity.metric": "firing"},
     # Part by part: the anchor with the same tokens at every timestep, timestep-wise, then each alignment.
     "at": {"sparsity.timestep_wise": False, "align.alpha": 0.0, "align.beta": 0.0},
     "tat": {"align.alpha": 0.0, "align.beta": 0.0},
@@ -26,7 +27,7 @@ CELLS: dict[str, dict[str, object]] = {
     "tat_intra_heads": {"align.beta": 0.0, "align.intra_time": False},
     "tat_inter": {"align.alpha": 0.0},
     # Controls: queries and keys that stay as they were drawn, so that a random network's attention ranks; and neurons
-    # after attention that never fire, so that no token learns of another.
+    # after attention that never fire, so that tokens learn of each other in the stem alone.
     "random_attention": {"train.frozen": r"attention/[qk]/"},
     "no_attention": {"model.attention_threshold": 1e6},
     "dense_random_attention": {"sparsity.keep_rate": 1.0, **_PLAIN, "train.frozen": r"attention/[qk]/"},
@@ -94,7 +95,7 @@ GRIDS: dict[str, dict[str, object]] = {
         "cells": ["dense", "random", "stata"],
     },
     "metrics": {
-        "title": "All metrics at the same keep rate",
+        "title": "Metrics at the same keep rate",
         "baseline": "stata",
         "cells": ["dense", "random", "l1", "ssa", "firing", "at", "tat", "stata"],
     },
@@ -106,7 +107,7 @@ GRIDS: dict[str, dict[str, object]] = {
     "aligned": {
         "title": "The metric alone, all with anchor and alignment",
         "baseline": "stata",
-        "cells": ["random_aligned", "l1_aligned", "ssa_aligned", "stata"],
+        "cells": ["random_aligned", "l1_aligned", "ssa_aligned", "firing_aligned", "stata"],
     },
     "align": {
         "title": "Each alignment alone",

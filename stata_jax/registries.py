@@ -154,6 +154,19 @@ SCHEDULES = ("step", "epoch")
 ON_NONFINITE = ("stop", "skip")
 BATCH_NORMS = ("all", "device")
 KERNELS = ("auto", "plain", "cpu", "gpu")
+# Fields of `stata_jax.ops.operations.Operations` that kernels replace.
+REPLACED = (
+    "lif",
+    "plif",
+    "linear",
+    "convolve",
+    "normalize",
+    "matmul_norm_lif",
+    "max_pool",
+    "attention",
+    "multiply",
+    "read_beside",
+)
 DTYPES = ("float32", "bfloat16")
 FRAMES = ("count", "duration")
 RANDAUGMENTS = ("fifteen", "five")

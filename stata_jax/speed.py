@@ -9,8 +9,8 @@ import importlib.util
 import os
 from typing import TYPE_CHECKING, Any
 
+from stata_jax.config.rules import KERNEL_CHOICE
 from stata_jax.errors import ConfigError
-from stata_jax.registries import KERNELS
 
 if TYPE_CHECKING:
     from stata_jax.ops.operations import Operations
@@ -42,13 +42,9 @@ def operations(kernels: str = "auto", *, in_bytes: bool = True, remat: bool = Fa
     from stata_jax.ops import operations as plain
 
     kernels = os.environ.get("STATA_KERNELS") or kernels
+    if not KERNEL_CHOICE.is_possible(kernels):
+        raise ConfigError(f"STATA_KERNELS or train.kernels is {kernels!r}, but it {KERNEL_CHOICE.possible}")
     target, *left_out = kernels.split("-")
-    names = [field.name for field in dataclasses.fields(plain.Operations)]
-    if target not in KERNELS:
-        raise ConfigError(f"STATA_KERNELS or train.kernels is {kernels!r}, but it must be one of {', '.join(KERNELS)}")
-    for name in left_out:
-        if name not in names:
-            raise ConfigError(f"{kernels!r} leaves out {name!r}, but the operations are {', '.join(names)}")
     if target == PLAIN or (target == "auto" and not has_kernels()):
         return plain.PLAIN
     if not has_kernels():

@@ -54,11 +54,13 @@ def test_a_real_run(capsys):
     assert [line.split(" | ")[:2] for line in lines if "ms" in line] == [["| train", "0.2"], ["| infer", "0.2"]]
 
 
-def test_kernels_are_compared(capsys):
+def test_kernels_are_compared(tmp_path, capsys):
     flags = ["--model=sdt_2_256", "--modes=infer", "--rounds=2", "--batch_size=2", "--keep_rates=1", *SMALL]
-    assert benchmark.main([*flags, "--kernels=plain,cpu-max_pool"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split(" | ")[2] for line in lines if "ms" in line] == ["plain", "cpu-max_pool"]
+    assert benchmark.main([*flags, "--kernels=plain,cpu-max_pool", f"--output={tmp_path}"]) == 0
+    lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if "ms" in line]
+    assert [line[2] for line in lines] == ["plain", "cpu-max_pool"]
+    plain, fast = json.loads((tmp_path / "benchmark.json").read_text())["rows"]
+    assert plain["flops"] != fast["flops"] or plain["temp_bytes"] != fast["temp_bytes"]  # other programs
 
 
 @pytest.mark.parametrize(

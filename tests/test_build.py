@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from picture_folders import split, write
 
-from stata_jax import build, config, speed
+from stata_jax import build, config, registries, speed
 from stata_jax.configs import common, digits, variants
 from stata_jax.errors import ConfigError
 from stata_jax.ops.operations import PLAIN
@@ -141,8 +141,25 @@ def test_operations_that_are_left_out_stay_plain():
     left = speed.operations("cpu-max_pool-lif")
     assert (left.max_pool, left.lif) == (PLAIN.max_pool, PLAIN.lif)
     assert dataclasses.replace(speed.operations("cpu"), max_pool=PLAIN.max_pool, lif=PLAIN.lif) == left
-    with pytest.raises(ConfigError, match=r"'cpu-pool' leaves out 'pool', but the operations are lif, .*max_pool"):
+    assert set(registries.REPLACED) == {
+        field.name
+        for field in dataclasses.fields(PLAIN)
+        if getattr(PLAIN, field.name) != getattr(speed.operations("cpu"), field.name)
+    }
+    with pytest.raises(ConfigError, match=r"is 'cpu-pool', but it must be one of .*auto-max_pool: lif, .*max_pool"):
         speed.operations("cpu-pool")
+
+
+@pytest.mark.parametrize("family", variants.FAMILIES)
+def test_queries_and_keys_can_be_frozen_in_each_family(family):
+    settings = config.load(f"digits:{family}", {"train.frozen": "attention/[qk]/"})
+    optimizer, _ = build.optimizer(settings, steps_per_epoch=1)
+    variables = jax.eval_shape(build.model(settings).init, jax.random.key(0), jnp.zeros((1, 32, 32, 1)))
+    params = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), variables["params"])
+    updates, _ = optimizer.update(params, optimizer.init(params), params)
+    moved = {jax.tree_util.keystr(path) for path, leaf in jax.tree_util.tree_leaves_with_path(updates) if leaf.any()}
+    of_queries = {path for path in moved if "'q'" in path or "'k'" in path}
+    assert not of_queries and any("'v'" in path for path in moved)
 
 
 def test_step_takes_accumulation_and_averaging():

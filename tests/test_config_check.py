@@ -106,7 +106,7 @@ IMPOSSIBLE = [
     ("train.tet_lambda", 1.1, "from 0 to 1"),
     ("train.batch_norm", "none", "all, device"),
     ("train.frozen", "(", "must be a regular expression"),
-    ("train.kernels", "auto-", "auto, plain, cpu, gpu"),
+    ("train.kernels", "auto-pool", "auto, plain, cpu, gpu"),
     ("train.kernels", "tpu", "auto, plain, cpu, gpu"),
     ("model.heads", 7, "divide model.dim, 384: 6 or 8 would do"),
     ("model.heads", 500, "384 would do"),

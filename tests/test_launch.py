@@ -24,7 +24,7 @@ def test_what_is_there_is_collected(tmp_path):
     }.items():
         run = tmp_path / cell / "seed0"
         run.mkdir(parents=True)
-        (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"epoch": 1, "tes')
     (tmp_path / "dense" / "seed0" / "summary.json").write_text('{"top1": 0.5, "peak_bytes": 3, "name": "x"}')
     command = [sys.executable, LAUNCH / "gpu" / "collect.py", tmp_path]
     collected = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

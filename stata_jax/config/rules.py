@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from stata_jax.registries import KERNELS, Registry
+from stata_jax.registries import KERNELS, REPLACED, Registry
 
 
 class Rule(NamedTuple):
@@ -124,8 +124,9 @@ NAME = text(
 FOLDER = text("must be the name of a folder, or empty")
 SEED = whole(0, 2**32 - 1)  # the largest one that gives a JAX key of its own
 KERNEL_CHOICE = text(
-    f"must be one of {', '.join(KERNELS)}, and after a - each the operations that stay plain, such as auto-max_pool",
-    rf"({'|'.join(KERNELS)})(-[a-z_]+)*",
+    f"must be one of {', '.join(KERNELS)}; but for plain, operations that stay plain may follow, each after a -, such "
+    f"as auto-max_pool: {', '.join(REPLACED)}",
+    rf"plain|(auto|cpu|gpu)(-({'|'.join(REPLACED)}))*",
 )
 PATTERN = Rule(_is_pattern, "must be a regular expression, or empty")
 POSITIONS = Rule(

@@ -11,7 +11,9 @@ if TYPE_CHECKING:  # type checkers do not follow `__path__`
     from configs import (  # noqa: F401
         cifar10,
         cifar10_dvs,
+        cifar10_small,
         cifar100,
+        cifar100_small,
         common,
         digits,
         digits_dvs,

@@ -60,7 +60,10 @@ def l1(*, tokens: jax.Array, q: jax.Array, k: jax.Array, key: jax.Array) -> jax.
 
 
 def firing(*, tokens: jax.Array, q: jax.Array, k: jax.Array, key: jax.Array) -> jax.Array:
-    """The number of spikes that LIF neurons of the default constants fire at each timestep, fed with the tokens."""
+    """The number of spikes that LIF neurons of the default constants fire at each timestep, fed with the tokens.
+
+    Those of a network may have another threshold or time constant.
+    """
     return jnp.sum(lif(tokens.astype(jnp.float32)), axis=-1)
 
 
@@ -69,7 +72,8 @@ def saliency(*, tokens: jax.Array, q: jax.Array, k: jax.Array, key: jax.Array) -
 
         spatial[t, n] = ||x[t, n] - mean_m x[t, m]||,  temporal[t, n] = ||x[t, n] - x[t - 1, n]||, 0 at the first t
 
-    Each is divided by its mean over the tokens, and the two are added. It needs no training, as the criterion of
+    Each is divided by its mean over the tokens, and the two are added. `n` is a slot: behind a pruning block,
+    timesteps may have other patches in it. It needs no training, as the criterion of
     TP-Spikformer (Wei et al., ICLR 2026), whose idea this is and whose formulas are others.
     """
     x = tokens.astype(jnp.float32)

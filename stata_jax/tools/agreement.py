@@ -21,6 +21,8 @@ PLAIN: dict[str, object] = {
     "augment.flip": False,
     "augment.events": False,
     "augment.crop_padding": 0,
+    "augment.crop_scale": (1.0, 1.0),
+    "augment.extra": "",
     "augment.randaugment_count": 0,
     "augment.mixup": 0.0,
     "augment.cutmix": 0.0,
@@ -30,6 +32,7 @@ PLAIN: dict[str, object] = {
     "train.grad_clip": 0.0,
     "train.accumulate": 1,
     "train.ema_decay": 0.0,
+    "train.frozen": "",
     "model.dtype": "float32",
 }
 
@@ -80,7 +83,7 @@ def final(losses: Sequence[float]) -> float:
 def apart_at(ours: Sequence[float], theirs: Sequence[float]) -> int | None:
     """The first step, counted from 1, whose losses differ by more than `APART`; None if there is none."""
     for step, (a, b) in enumerate(zip(ours, theirs, strict=True), start=1):
-        if abs(a - b) > APART * abs(b):
+        if not abs(a - b) <= APART * abs(b):  # not finite counts as apart
             return step
     return None
 

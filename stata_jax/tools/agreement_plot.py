@@ -38,6 +38,6 @@ def agreement_figure(result: Mapping[str, Any]) -> Figure:
         below.set_yscale("log")
         below.set_xlabel("step")
     axes[0][0].set_ylabel("training loss, first seed")
-    axes[1][0].set_ylabel("relative difference from ours, each seed")
+    axes[1][0].set_ylabel("relative difference of the losses, each seed")
     axes[0][0].legend(fontsize=8, framealpha=0.9)
     return figure

@@ -1,5 +1,6 @@
 """The benchmark: a published model at several keep rates, and peers of it, timed in turns; its rows and their table."""
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -91,6 +92,10 @@ def measure(
     for mode in modes:
         if mode not in MODES:
             raise ConfigError(f"--modes names {mode!r}, but it must be train, infer or both")
+    if kernels and os.environ.get("STATA_KERNELS"):
+        raise ConfigError("--kernels compares values of train.kernels, which STATA_KERNELS goes before: unset it")
+    if len(set(kernels)) < len(kernels):
+        raise ConfigError(f"--kernels is {','.join(kernels)!r}, but each may be there once")
     if peers:
         peer_programs.leave_memory()
     from stata_jax import build
@@ -155,7 +160,7 @@ def compare(
     for name, settings in configs.items():
         say(f"compiling {mode} of {name} ...")
         calls[name], known = programs.prepare(settings, mode)
-        kernels = settings.train.kernels
+        kernels = os.environ.get("STATA_KERNELS") or settings.train.kernels
         facts[name] = {"mode": mode, "keep_rate": settings.sparsity.keep_rate, "kernels": kernels, **known}
     for peer in peers:
         say(f"preparing {mode} of {peer} ...")

@@ -125,7 +125,7 @@ def test_no_gradient_flows(metric):
     ("metric", "shapes", "message"),
     [
         ("anchor", {"anchors": 0}, "these tokens have none"),
-        ("attention", {}, "unknown metric 'attention': use one of anchor, ssa, l1, random"),
+        ("attention", {}, "unknown metric 'attention': use one of anchor, ssa, l1, firing, saliency, random"),
         ("ssa", {"anchors": 2}, "do not belong together"),
         ("ssa", {"anchors": -1}, "do not belong together"),
         ("l1", {"k": np.zeros((T, B, N, D))}, "do not belong together"),

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from stata_jax import agreement
-from stata_jax.tools.agreement import apart_at, as_markdown
+from stata_jax.config.options import OPTIONS
+from stata_jax.tools.agreement import PLAIN, apart_at, as_markdown
 
 TINY = ["--config.model.dim=16", "--config.model.heads=2", "--config.train.batch_size=8"]
 
@@ -26,6 +27,17 @@ def test_each_family_learns_as_in_pytorch(tmp_path, capsys):
 def test_where_two_trainings_part():
     assert apart_at([2.0, 1.0, 0.5], [2.0, 1.001, 0.6]) == 3
     assert apart_at([2.0, 1.0], [2.0, 1.0]) is None
+    assert apart_at([2.0, float("nan")], [2.0, 1.0]) == 2
+
+
+def test_no_augmentation_is_ours_alone():
+    """Each is off or without effect where the others are off."""
+    harmless = "randaugment_operations randaugment_magnitude randaugment_std randaugment_increasing erasing_noise "
+    harmless += "event_cutout mix_probability switch_probability mix_off_epoch label_smoothing"
+    augmentations = {key for key in OPTIONS if key.startswith("augment.")}
+    assert augmentations == {key for key in PLAIN if key.startswith("augment.")} | {
+        f"augment.{name}" for name in harmless.split()
+    }
 
 
 def test_the_table_compares_final_losses():
@@ -43,7 +55,9 @@ def test_the_table_compares_final_losses():
         (["--config=digits", "--families=resnet"], "--families names 'resnet', but PyTorch's networks are"),
         (["--config=digits", "--steps=1"], "--steps is 1, but it must be at least 2"),
         (["--config=digits", "--seeds=a"], "--seeds is 'a'"),
+        (["--config=digits", "--families=sdt,sdt"], "--families is 'sdt,sdt', but each may be there once"),
         (["--config=digits", "--perturb=2"], "--perturb is 2.0"),
+        (["--config=digits", "--perturb=1e-8"], "--perturb is 1e-08, but it must be 0, or from 2.5e-07"),
     ],
 )
 def test_mistakes_are_one_sentence(flags, message, capsys):

@@ -12,7 +12,8 @@ OPTIONS = {
         "gamma, the share of the patch tokens that a pruning block keeps; 1 keeps all."),
     "sparsity.metric": Option("anchor", name_in(METRICS), FIXED,
         "What ranks tokens: anchor (Equation 9), or to compare with: ssa, attention from all tokens; l1, their norm; "
-        "firing, their number of spikes; saliency, unlike the image and the timestep before; random."),
+        "firing, spikes that they make default neurons fire; saliency, how far they are from the mean token and "
+        "from the timestep before; random."),
     "sparsity.timestep_wise": Option(True, SWITCH, FIXED,
         "Each timestep keeps its own tokens (TAT); False: all keep the same (AT)."),
     "sparsity.prune_at": Option(None, POSITIONS, FIXED,

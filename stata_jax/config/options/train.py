@@ -56,7 +56,8 @@ OPTIONS = {
         "0.9998 is common in long runs."),
     "train.frozen": Option("", PATTERN, FIXED,
         "Parameters that keep their initial values: a regular expression that is found in their paths, such as "
-        "attention/[qk]/ or ^head/; empty: none."),
+        "attention/[qk]/ or ^head/, or those of init_from; empty: none. Running statistics move on, and "
+        "train.grad_clip counts their gradients."),
     "train.on_nonfinite": Option("stop", one_of(ON_NONFINITE), RECORDED,
         "What to do when the loss, the gradient or what they lead to is not finite. stop: end the run with exit code "
         "3, and keep the last checkpoint, which is finite; skip: leave such an update out, and count it. 16 in a row "
@@ -72,7 +73,8 @@ OPTIONS = {
         "own share, as the published models were trained, with running statistics that are the mean of the devices'."),
     "train.kernels": Option("auto", KERNEL_CHOICE, FREE,
         "Operations of the network. auto, cpu or gpu: kernels that suit the hardware; plain: those that read like the "
-        "equations of the paper. auto-max_pool: all but those named. The same results; the environment variable "
+        "equations of the paper. auto-max_pool: all but those named, of which lif and normalize are used "
+        "outside of matmul_norm_lif alone. The same results; the environment variable "
         "STATA_KERNELS goes before it."),
     "train.lean": Option(True, SWITCH, FREE,
         "Saves spikes as uint8 residuals: the same gradients with less memory."),
