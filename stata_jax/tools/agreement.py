@@ -1,5 +1,6 @@
 """The same training twice: our network and PyTorch's peer, from the same weights, on the same batches."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -55,8 +56,10 @@ def measure(
     """
     from stata_jax import build
     from stata_jax.tools import profiling
+    from stata_jax.train.progress import format_time
 
     rows: list[dict[str, Any]] = []
+    began = time.monotonic()
     for family in families:
         for seed in seeds:
             changed = config.apply_overrides(settings, PLAIN | {"model.family": family, "seed": seed})
@@ -70,7 +73,9 @@ def measure(
                 row["perturbed"] = list(_ours(changed, _noisy(state, perturb, seed), source, steps))
             row["apart_at"] = apart_at(row["ours"], row["torch"])
             rows.append(row)
-            print(f"{family}, seed {seed}: loss {final(row['ours']):.4f}, PyTorch's {final(row['torch']):.4f}")
+            left = (time.monotonic() - began) / len(rows) * (len(families) * len(seeds) - len(rows))
+            losses = f"loss {final(row['ours']):.4f}, PyTorch's {final(row['torch']):.4f}"
+            print(f"{family}, seed {seed}: {losses}, {format_time(left)} left", flush=True)
     return {"steps": steps, "batch_size": settings.train.batch_size, **profiling.machine(), "rows": rows}
 
 
