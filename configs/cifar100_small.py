@@ -5,9 +5,7 @@ python -m stata_jax.main --config=configs/cifar100_small.py --config.data.manual
 
 from ml_collections import ConfigDict
 
-from stata_jax.configs import cifar10_small, cifar100, variants
-
-VARIANTS = variants.PRUNING
+from stata_jax.configs import cifar10_small, cifar100
 
 
 def get_config(variant: str = "") -> ConfigDict:

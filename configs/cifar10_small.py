@@ -10,8 +10,6 @@ from ml_collections import ConfigDict
 
 from stata_jax.configs import cifar10, variants
 
-VARIANTS = variants.PRUNING
-
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the config of a variant: a family, a way to prune, or both."""

@@ -13,9 +13,8 @@ KEPT = ("top1", "best_top1", "step_s", "compile_s", "peak_bytes", "devices", "to
 def read_run(folder: pathlib.Path) -> dict[str, object]:
     """Accuracy and loss by epoch, and what the summary says where the run has come to its end."""
     written = (folder / "metrics.jsonl").read_text()
-    lines = [
-        json.loads(line) for line in written[: written.rfind("\n") + 1].splitlines()
-    ]  # a killed run may leave half
+    whole = written[: written.rfind("\n") + 1]  # a killed run may leave half a line
+    lines = [json.loads(line) for line in whole.splitlines()]
     tests = [line for line in lines if "test/top1" in line]
     run: dict[str, object] = {"top1_by_epoch": {line["epoch"]: line["test/top1"] for line in tests}}
     speeds = [line["train/images_per_second"] for line in lines if "train/images_per_second" in line]

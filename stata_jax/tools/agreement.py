@@ -176,17 +176,16 @@ def _torch(settings: ConfigDict, state: Any, source: Any, steps: int) -> Iterato
     from spikingjelly.activation_based import functional
 
     from stata_jax import build
-    from stata_jax.models.authors import export_state, style_of
+    from stata_jax.models.authors import export_state
     from stata_jax.tools.peer import adamw
     from stata_jax.tools.peer_models import Peer, Settings
     from stata_jax.tools.peer_programs import network_of
     from stata_jax.train.state import weights
 
-    model, channels = settings.model, settings.data.channels
-    style = style_of(model.family, pooling=model.pooling, qkv_bias=model.qkv_bias, channels=channels)
-    named = export_state(weights(state), style, depth=model.depth)
     # With channels last PyTorch's normalisation rounds more, so that spikes flip; in float64 both orders agree with us.
-    peer = Peer(Settings(**network_of(settings), channels_last=False)).train()
+    network = Settings(**network_of(settings), channels_last=False)
+    named = export_state(weights(state), network.style, depth=network.depth)
+    peer = Peer(network).train()
     missing, left_over = peer.load_state_dict({name: torch.tensor(a) for name, a in named.items()}, strict=False)
     if left_over or any(not name.endswith("num_batches_tracked") for name in missing):
         raise ValueError(f"the peer has other parameters: {missing} and {left_over}")
