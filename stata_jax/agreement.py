@@ -35,8 +35,7 @@ def _agreement(argv: Sequence[str]) -> None:
     for family in families:
         if family not in STYLES:
             raise ConfigError(f"--families names {family!r}, but PyTorch's networks are {', '.join(STYLES)}")
-    if len(set(families)) < len(families):
-        raise ConfigError(f"--families is {flags.families!r}, but each may be there once")
+    cli.each_once("--families", families)
     if flags.perturb != 0 and not LEAST <= flags.perturb < 1:
         raise ConfigError(f"--perturb is {flags.perturb}, but it must be 0, or from {LEAST} to less than 1")
     folder = None if flags.output is None else config.prepare_workdir(flags.output)

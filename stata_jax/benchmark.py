@@ -22,13 +22,15 @@ def _benchmark(argv: Sequence[str]) -> None:
     in_a_row = "calls a timing, as training does not wait for each step (default: 1)"
     parser.add_argument("--in_a_row", metavar="N", type=int, default=1, help=in_a_row)
     parser.add_argument("--modes", metavar="LIST", default="train,infer", help="train, infer or both (default)")
-    kernels = "values of train.kernels to compare, e.g. auto,plain,auto-max_pool"
-    parser.add_argument("--kernels", metavar="LIST", help=kernels)
+    choices = "values of train.kernels to compare, e.g. auto,plain,auto-max_pool"
+    parser.add_argument("--kernels", metavar="LIST", help=choices)
     parser.add_argument("--peer", metavar="LIST", help="also time PyTorch: spikingjelly, spikingjelly_compiled or both")
     parser.add_argument("--output", metavar="DIR", help="where to leave benchmark.json and benchmark.md")
     flags, flag_overrides = cli.parse(parser, argv, required="model")
     keep_rates = cli.numbers("--keep_rates", flags.keep_rates, float, "numbers such as 1,0.2")
     cli.at_least(flags, rounds=1, in_a_row=1)
+    kernels = [] if flags.kernels is None else flags.kernels.split(",")
+    cli.each_once("--kernels", kernels)
     result = measure(
         flags.model,
         keep_rates=keep_rates,
@@ -37,7 +39,7 @@ def _benchmark(argv: Sequence[str]) -> None:
         in_a_row=flags.in_a_row,
         modes=flags.modes.split(","),
         peers=[] if flags.peer is None else flags.peer.split(","),
-        kernels=[] if flags.kernels is None else flags.kernels.split(","),
+        kernels=kernels,
         overrides=config.parse_overrides(config.defaults(), flag_overrides),
     )
     cli.show("benchmark", result, as_markdown(result), folder=flags.output)

@@ -135,9 +135,15 @@ def numbers(flag: str, text: str, kind: type, expected: str, *, once: bool = Fal
         found = [kind(part) for part in text.split(",")]
     except ValueError as error:
         raise ConfigError(f"{flag} is {text!r}, but it must be {expected}") from error
-    if once and len(set(found)) < len(found):
-        raise ConfigError(f"{flag} is {text!r}, but each may be there once")
+    if once:
+        each_once(flag, found)
     return found
+
+
+def each_once(flag: str, values: Sequence[object]) -> None:
+    """Raises ConfigError where the value of a flag, a list with commas, has something twice."""
+    if len(set(values)) < len(values):
+        raise ConfigError(f"{flag} is {','.join(map(str, values))!r}, but each may be there once")
 
 
 def at_least(flags: argparse.Namespace, **least: int) -> None:

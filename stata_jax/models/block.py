@@ -1,6 +1,7 @@
 """One block of a family: what all blocks of a network share, and the two parts that the encoder loop calls."""
 
 import dataclasses
+import math
 
 import flax.linen as nn
 import jax
@@ -23,6 +24,7 @@ class BlockConfig:
       grid: Rows and columns of patches in the image.
       dvs_mode: Whether k, v and what follows from them are max-pooled; Spike-driven Transformer only.
       counts: Whether all residuals hold whole numbers from 0 to 255, where they add spikes.
+      rescale: Whether attention's sums over tokens grow by what pruning took from them, see `gain`.
     """
 
     dim: int
@@ -33,6 +35,25 @@ class BlockConfig:
     grid: tuple[int, int]
     dvs_mode: bool = False
     counts: bool = True
+    rescale: bool = False
+
+    def gain(self, tokens: int, positions: jax.Array | None) -> float:
+        """What a sum over tokens is multiplied by: `N / N_l` behind a pruning if `rescale`, the anchor counted in both.
+
+        At the default constants it changes nothing in the Spike-driven Transformer, whose sums are whole numbers: one
+        spike is enough for its neuron of threshold 0.5.
+
+        Args:
+          tokens: `N_l`, all tokens that are left.
+          positions: Patch index of each token that is left but the anchor, or None if all are there.
+
+        Returns:
+          A factor of at least 1.
+        """
+        if positions is None or not self.rescale:
+            return 1.0
+        removed = math.prod(self.grid) - positions.shape[2]
+        return (tokens + removed) / tokens
 
 
 class Block(nn.Module):

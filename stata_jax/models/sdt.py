@@ -69,6 +69,7 @@ class Attention(nn.Module):
         if block.dvs_mode:
             kv = self._filter(kv, positions, by_head=True)
         kv_sum = jnp.sum(kv.astype(jnp.float32), axis=2, keepdims=True)  # bfloat16 counts to 256 only
+        kv_sum = kv_sum * block.gain(x.shape[2], positions)
         kv_mask = config.lif("kv", after_attention=True)(kv_sum)
         masked = config.ops.multiply(q, kv_mask.astype(q.dtype))
         if block.dvs_mode:

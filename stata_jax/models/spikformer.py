@@ -35,7 +35,8 @@ class Attention(nn.Module):
         config, block = self.config, self.block
         layers = [config.linear(block.dim, n, use_bias=block.qkv_bias, counts=block.counts) for n in "qkv"]
         q, k, v = fire_each(layers, [config.lif(name) for name in "qkv"], x, train=train)
-        current = config.ops.attention(q, k, v, heads=block.heads, scale=block.scale)
+        scale = block.scale * block.gain(x.shape[2], positions)
+        current = config.ops.attention(q, k, v, heads=block.heads, scale=scale)
         attended = config.lif("attended", after_attention=True)(current)
         projection = config.linear(block.dim, "projection", use_bias=True)
         out = projection.fire(attended, config.lif("projection"), train=train)

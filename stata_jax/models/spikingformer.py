@@ -33,7 +33,8 @@ class Attention(nn.Module):
         config, block = self.config, self.block
         layers = [config.linear(block.dim, name, use_bias=block.qkv_bias) for name in "qkv"]
         q, k, v = fire_each(layers, [config.lif(name) for name in "qkv"], config.lif("in")(x), train=train)
-        current = config.ops.attention(q, k, v, heads=block.heads, scale=block.scale)
+        scale = block.scale * block.gain(x.shape[2], positions)
+        current = config.ops.attention(q, k, v, heads=block.heads, scale=scale)
         attended = config.lif("attended", after_attention=True)(current)
         out = config.linear(block.dim, "projection", use_bias=True)(attended, train=train)
         self.sow("intermediates", "spikes", {"q": q, "k": k, "v": v, "attended": attended})

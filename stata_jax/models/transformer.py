@@ -44,6 +44,7 @@ class SpikingTransformer(nn.Module):
       metric: What ranks the tokens.
       timestep_wise: Whether each timestep keeps its own tokens.
       slots: `sorted` or `stable`.
+      rescale: Whether attention behind a pruning makes up for the tokens that its sum lacks, see `BlockConfig.gain`.
       pool: `all` averages all tokens that are left before the head, `tokens` all but the anchor.
       dtype: Type of convolutions and matmuls; neurons and statistics are float32.
       axis_name: Name of the device axis over which statistics are taken, or None.
@@ -73,6 +74,7 @@ class SpikingTransformer(nn.Module):
     metric: str = "anchor"
     timestep_wise: bool = True
     slots: str = "sorted"
+    rescale: bool = False
     pool: str = "all"
     align: Aligned = Aligned()
     dtype: Any = jnp.float32
@@ -119,6 +121,7 @@ class SpikingTransformer(nn.Module):
             qkv_bias=self.qkv_bias,
             grid=grid,
             dvs_mode=self.dvs_mode,
+            rescale=self.rescale,
         )
 
     @property

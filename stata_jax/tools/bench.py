@@ -94,8 +94,6 @@ def measure(
             raise ConfigError(f"--modes names {mode!r}, but it must be train, infer or both")
     if kernels and os.environ.get("STATA_KERNELS"):
         raise ConfigError("--kernels compares values of train.kernels, which STATA_KERNELS goes before: unset it")
-    if len(set(kernels)) < len(kernels):
-        raise ConfigError(f"--kernels is {','.join(kernels)!r}, but each may be there once")
     if peers:
         peer_programs.leave_memory()
     from stata_jax import build

@@ -119,6 +119,14 @@ def _dense(source: pathlib.Path, values: Mapping[str, Any]) -> dict[str, object]
     }
 
 
+def _style(settings: ConfigDict) -> Any:
+    """How the authors name the arrays of this model."""
+    from stata_jax.models.authors import style_of
+
+    model = settings.model
+    return style_of(model.family, pooling=model.pooling, qkv_bias=model.qkv_bias, channels=settings.data.channels)
+
+
 def _fresh_head(settings: ConfigDict) -> Any:
     """The parameters of the model's head as training would start with them."""
     import jax
@@ -140,16 +148,13 @@ def _check_shapes(
     from flax.traverse_util import flatten_dict
 
     from stata_jax import build
-    from stata_jax.models.authors import key_table, style_of
+    from stata_jax.models.authors import key_table
 
     size = settings.data.image_size
     images = jax.ShapeDtypeStruct((1, size, size, settings.data.channels), jnp.float32)
     wanted = flatten_dict(jax.eval_shape(build.model(settings).init, jax.random.key(0), images))
     have = flatten_dict(variables)
-    model = settings.model
-    channels = settings.data.channels
-    style = style_of(model.family, pooling=model.pooling, qkv_bias=model.qkv_bias, channels=channels)
-    names = {path: key for key, path in key_table(style, depth=model.depth).items()}
+    names = {path: key for key, path in key_table(_style(settings), depth=settings.model.depth).items()}
     problems = []
     for path in sorted(wanted.keys() | have.keys()):
         name = names.get(path, "/".join(path))
@@ -161,7 +166,7 @@ def _check_shapes(
             shape = state[name].shape if name in state else np.shape(have[path])
             problems.append(f"{name} of {shape} does not give the {wanted[path].shape} that the model has")
     if problems:
-        raise ConfigError(f"{source} does not fit {model.family}: {'; '.join(problems)}")
+        raise ConfigError(f"{source} does not fit {settings.model.family}: {'; '.join(problems)}")
 
 
 def export_checkpoint(
@@ -180,18 +185,16 @@ def export_checkpoint(
     folder, target = expand(folder), expand(target)
     settings = reuse.read_settings(folder)
     variables, at = reuse.read_variables(folder, step=step)
-    from stata_jax.models.authors import export_state, style_of, unused_arrays
+    from stata_jax.models.authors import export_state, unused_arrays
     from stata_jax.models.state_files import write_safetensors
 
-    model = settings.model
-    channels = settings.data.channels
-    style = style_of(model.family, pooling=model.pooling, qkv_bias=model.qkv_bias, channels=channels)
+    model, style = settings.model, _style(settings)
     try:
         state = export_state(variables, style, depth=model.depth)
     except ValueError as error:
         raise ConfigError(f"{folder} cannot be written under the authors' names: {error}") from error
     patches = (settings.data.image_size // 2 ** model.pooling.count("1")) ** 2
-    positions = patches if model.family == "spikformer" and channels == 2 else None
+    positions = patches if model.family == "spikformer" and settings.data.channels == 2 else None
     state |= unused_arrays(state, style, heads=model.heads, positions=positions)
     try:
         write_safetensors(state, target)

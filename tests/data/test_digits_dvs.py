@@ -51,7 +51,7 @@ def test_frames_are_those_of_the_scene_recorded(opened, split, number):
     key = jax.random.fold_in(jax.random.key(OPTIONS.test_seed, impl="threefry2x32"), place)
     scene = SceneOptions(32, OPTIONS.fragment, OPTIONS.clutter, noise=0.0)
     numbers = np.full(64, number, np.int32)  # as many as are drawn elsewhere, to compile once
-    drawn = jax.device_get(digits_dvs._draw(key, load_banks(16)[place], numbers, options=scene))
+    drawn = jax.device_get(digits_dvs.draw_batch(key, load_banks(16)[place], numbers, options=scene))
     events = record(
         np.rint(drawn["image"][0, ..., 0] * 255) / 255,
         random=np.random.RandomState([OPTIONS.test_seed, place, number]),

@@ -20,6 +20,8 @@ OPTIONS = {
         "P_I, the blocks that prune, such as (2, 5); unset: every third block from depth // 3."),
     "sparsity.slots": Option("sorted", one_of(SLOTS), FIXED,
         "Order of the kept tokens: sorted, or stable, where a token keeps its slot."),
+    "sparsity.rescale": Option(False, SWITCH, NETWORK,
+        "Attention behind a pruning is multiplied by tokens before over tokens left, as its sum has no softmax."),
     "sparsity.pool": Option("all", one_of(POOLS), NETWORK,
         "Mean before the head: all (with the anchor) or tokens (without)."),
     "sparsity.anchor_init": Option(2.0, at_least(0), FIXED,

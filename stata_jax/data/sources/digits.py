@@ -69,7 +69,7 @@ def _draw_train_batch(
     return draw_images(epoch_key, bank, indices, options=options)
 
 
-_draw_test_batch = jax.jit(draw_images, static_argnames="options")
+draw_batch = jax.jit(draw_images, static_argnames="options")
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +140,7 @@ class DigitsSource(Planned):
           ValueError: no such step.
         """
         positions, mask = self.plan.test_positions(step)
-        batch = _draw_test_batch(self.test_key, self.test_bank, positions, options=self.options)
+        batch = draw_batch(self.test_key, self.test_bank, positions, options=self.options)
         return {**batch, "mask": jnp.asarray(mask)}
 
 

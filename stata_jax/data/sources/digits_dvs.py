@@ -22,15 +22,12 @@ from stata_jax.data.readers.archives import read_files
 from stata_jax.data.recordings import MemoryStore, RecordingSource
 from stata_jax.data.scenes import NUM_CLASSES, DigitBank, load_banks
 from stata_jax.data.sensor import offset_at, record_all
-from stata_jax.data.sources.digits import SceneOptions, draw_images
+from stata_jax.data.sources.digits import SceneOptions, draw_batch
 from stata_jax.paths import expand
 
 _VERSION = 2  # of the recordings; another one makes them anew
 _CHUNK = 64  # recordings made at once
 _STAMP = (1980, 1, 1, 0, 0, 0)  # the time of every file in the archives, so that the same options give the same bytes
-
-
-_draw = jax.jit(draw_images, static_argnames="options")
 
 
 @dataclass(frozen=True)
@@ -140,7 +137,7 @@ def _write(path: pathlib.Path, bank: DigitBank, count: int, split: int, options:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for begin in range(0, count, _CHUNK):
             numbers = np.arange(begin, begin + _CHUNK, dtype=np.int32)  # always as many, to compile once
-            drawn = jax.device_get(_draw(key, bank, numbers, options=scene))
+            drawn = jax.device_get(draw_batch(key, bank, numbers, options=scene))
             used = min(_CHUNK, count - begin)
             corners[begin : begin + used] = drawn["corner"][:used]
             images = np.rint(drawn["image"][:used, ..., 0] * 255.0) / 255.0  # as bytes, the same on every device
