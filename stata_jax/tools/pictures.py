@@ -1,7 +1,7 @@
 """Pictures of which patches of an image survive each pruning block."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -52,7 +52,7 @@ def veil_dropped(image: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
     Args:
       image: RGB image with values from 0 to 1, (H, W, 3).
-      kept: True where a patch is kept, bool (rows, columns).
+      kept: How far a patch is kept, (rows, columns): whether it is, or the share of the timesteps that keep it.
 
     Returns:
       The image with the veil, (H, W, 3).
@@ -61,8 +61,8 @@ def veil_dropped(image: np.ndarray, kept: np.ndarray) -> np.ndarray:
     rows, columns = kept.shape
     # The patch of each pixel; also right where the image is no multiple of the grid.
     pixels = kept[np.ix_(np.arange(height) * rows // height, np.arange(width) * columns // width)]
-    veiled = (1 - _VEIL_WEIGHT) * image + _VEIL_WEIGHT * _VEIL
-    return np.where(pixels[..., None], image, veiled)
+    weight = _VEIL_WEIGHT * (1 - pixels[..., None])
+    return (1 - weight) * image + weight * _VEIL
 
 
 def draw_tokens(
@@ -142,6 +142,36 @@ def draw_tokens(
         colour = _RIGHT if true == predicted else _WRONG
         axes[row][0].set_title(f"true {true}, pred {predicted}", fontsize=8, pad=3, color=colour)
 
+    figures.save(path, figure)
+
+
+def draw_beside(
+    path: str | os.PathLike[str],
+    images: np.ndarray,
+    networks: Mapping[str, np.ndarray],
+    *,
+    grid: tuple[int, int],
+    title: str | None = None,
+) -> None:
+    """Writes a PNG with a row of images, and below it one for each of several networks with the tokens that it keeps.
+
+    Args:
+      path: The PNG to write; its folder is made where it is missing.
+      images: Images with values from 0 to 1, (B, H, W, C), C = 1 or 3.
+      networks: By name the patches that a network keeps, integers (T, B, K), row-major on the grid, without the anchor.
+        A patch is the paler the fewer timesteps keep it.
+      grid: Rows and columns of the patch grid.
+      title: Line above the picture.
+    """
+    images = np.clip(np.broadcast_to(np.asarray(images, np.float64), (*np.shape(images)[:3], 3)), 0.0, 1.0)
+    figure, axes = _panels(1 + len(networks), len(images), title)
+    for axis, image in zip(axes[0], images, strict=True):
+        axis.imshow(image, interpolation="nearest")
+    for row, (name, positions) in zip(axes[1:], networks.items(), strict=True):
+        row[0].set_title(name, fontsize=8, pad=3, loc="left")
+        for i, (axis, image) in enumerate(zip(row, images, strict=True)):
+            share = kept_grid(np.asarray(positions)[:, i], grid=grid).mean(axis=0)
+            axis.imshow(veil_dropped(image, share), interpolation="nearest")
     figures.save(path, figure)
 
 

@@ -6,7 +6,7 @@ from matplotlib import colors
 from matplotlib import image as mpl_image
 from matplotlib._pylab_helpers import Gcf
 
-from stata_jax.tools.pictures import draw_tokens, kept_grid, veil_dropped
+from stata_jax.tools.pictures import draw_beside, draw_tokens, kept_grid, veil_dropped
 
 PANEL = 180 * 180  # pixels of a panel: 1.2 inches at 150 dots per inch
 MAGENTA = (1.0, 0.0, 1.0)
@@ -203,3 +203,21 @@ def test_bad_arguments(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         draw(tmp_path / "tokens.png", **options)
     assert not (tmp_path / "tokens.png").exists()
+
+
+def test_networks_beside_each_other(tmp_path):
+    """Below the images a row for each network; what half of the timesteps keep is half under the veil."""
+    path = tmp_path / "kept.png"
+    images = np.broadcast_to(np.array(MAGENTA), (2, 8, 8, 3))
+    always, apart = np.array([[[0], [3]], [[0], [3]]]), np.array([[[1], [2]], [[2], [1]]])
+    draw_beside(path, images, {"always": always, "apart": apart}, grid=(2, 2))
+    picture = mpl_image.imread(path)[..., :3]
+    whole = magenta(picture)
+    first_row, first_column = (np.flatnonzero(whole.any(axis=axis))[0] for axis in (1, 0))
+    veiled = veil_dropped(images[0], np.zeros((2, 2)))[0, 0]
+    for row, kept in ((0, np.ones((2, 4))), (1, [[1, 0, 0, 0], [0, 0, 0, 1]]), (2, [[0, 0.5, 0.5, 0]] * 2)):
+        for i, patch in np.ndindex(2, 4):
+            y = first_row + 213 * row + 45 + 90 * (patch // 2)
+            x = first_column + 192 * i + 45 + 90 * (patch % 2)
+            share = kept[i][patch]
+            np.testing.assert_allclose(picture[y, x], share * np.array(MAGENTA) + (1 - share) * veiled, atol=0.01)
