@@ -79,7 +79,7 @@ def check_devices(config: ConfigDict, *, parts: Sequence[str]) -> None:
     Raises:
       ConfigError: Naming the first batch size that does not divide.
     """
-    devices = jax.local_device_count()
+    devices = jax.device_count()
     for part in parts:
         size = config[part].batch_size
         if size % devices:

@@ -82,8 +82,12 @@ def checked_source(config: ConfigDict, given: Source) -> Source:
             method = "train_batch" if part == "train" else "test_batch"
             raise ConfigError(f"what {method} of the source returns lacks {', '.join(missing)}")
         size = len(batch["label"])
-        if size != config[part].batch_size:
-            raise ConfigError(f"{part}.batch_size is {config[part].batch_size}, but the source has batches of {size}")
+        share = config[part].batch_size // jax.process_count()
+        if size != share:
+            whose = "" if share == config[part].batch_size else f" ({share} in each of {jax.process_count()} processes)"
+            raise ConfigError(
+                f"{part}.batch_size is {config[part].batch_size}{whose}, but the source has batches of {size}"
+            )
     return given
 
 

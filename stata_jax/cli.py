@@ -4,6 +4,7 @@ import argparse
 import difflib
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -13,7 +14,7 @@ from stata_jax import config, speed
 from stata_jax.config.table import as_help
 from stata_jax.data.protocol import DataError
 from stata_jax.errors import ConfigError
-from stata_jax.stopping import EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_STOPPED, DivergedError, Stopped
+from stata_jax.stopping import EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_STOPPED, DivergedError, LostProcessError, Stopped
 
 EXIT_ERROR = 2  # a mistake of the user's
 
@@ -178,8 +179,9 @@ def run(program: Callable[[Sequence[str]], int | None], argv: Sequence[str] | No
       interrupted: what to print after Ctrl-C.
 
     Returns:
-      The exit code: the program's, 2 after such an error, 3 if a training has diverged, 75 after SIGTERM, where the
-      same command goes on, 130 after Ctrl-C. Other exceptions are bugs and pass through.
+      The exit code: the program's, 2 after such an error, 3 if a training has diverged, 75 after SIGTERM and where
+      another process of a run is gone, where the same command goes on, 130 after Ctrl-C. Other exceptions are bugs and
+      pass through.
     """
     speed.keep_memory()  # works best before JAX is imported
     try:
@@ -190,6 +192,9 @@ def run(program: Callable[[Sequence[str]], int | None], argv: Sequence[str] | No
     except DivergedError as error:
         print("error:", error, file=sys.stderr)
         return EXIT_DIVERGED
+    except LostProcessError as error:
+        print("error:", error, file=sys.stderr)
+        return EXIT_STOPPED
     except Stopped as stop:
         print(stop, file=sys.stderr)
         return stop.code
@@ -207,14 +212,29 @@ def command(program: Callable[[Sequence[str]], int | None], *, interrupted: str 
     return main
 
 
-def leave(code: int) -> NoReturn:
-    """Ends the process; at once where it was interrupted, for a thread may still be compiling what is needed no more.
+def leave(main: Callable[[], int]) -> NoReturn:
+    """Runs a command, and ends the process with its exit code.
+
+    At once where it was interrupted, for a thread may still be compiling what is needed no more; and where one of
+    several processes has failed, for it would wait for the others, and they for it.
 
     Args:
-      code: As `run` returned it.
+      main: As `command` returned it.
     """
-    if code in (EXIT_STOPPED, EXIT_INTERRUPTED):
+    try:
+        code = main()
+    except Exception:
+        if not _is_one_of_several():
+            raise
+        traceback.print_exc()
+        code = 1
+    if code in (EXIT_STOPPED, EXIT_INTERRUPTED) or (code and _is_one_of_several()):
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _is_one_of_several() -> bool:
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized()

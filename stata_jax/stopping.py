@@ -26,6 +26,10 @@ class DivergedError(ArithmeticError):
     """The training is no longer finite; the message is one sentence for the user."""
 
 
+class LostProcessError(RuntimeError):
+    """Another process of the run has ended; the message is one sentence for the user."""
+
+
 class Stopped(KeyboardInterrupt):
     """A signal has ended a run.
 

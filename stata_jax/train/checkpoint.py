@@ -46,6 +46,9 @@ class Checkpoints:
           writing: Whether to make a missing folder and to clear away what killed saves have left.
         """
         self._folder = folder.absolute()
+        self._writing = writing
+        if writing:
+            self._folder.mkdir(parents=True, exist_ok=True)
         policies = ocp.checkpoint_managers.preservation_policy
         self._best = _OneStep()
         policy = policies.AnyPreservationPolicy([policies.LatestN(keep), self._best])
@@ -53,22 +56,28 @@ class Checkpoints:
             self._folder,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policy,
-                create=writing,
+                create=False,  # orbax makes no folder where one process of several writes
                 cleanup_tmp_directories=writing,
+                multiprocessing_options=_alone(),
             ),
             item_names=("state", "record"),
         )
 
     @classmethod
     @contextlib.contextmanager
-    def opened(cls, folder: pathlib.Path, *, keep: int) -> Iterator[Self]:
-        """Opens the folder to write in it, and closes it at the end.
+    def opened(cls, folder: pathlib.Path, *, keep: int, writing: bool = True) -> Iterator[Self]:
+        """Opens the folder, and closes it at the end.
+
+        Args:
+          folder: Where the checkpoints are.
+          keep: See `Checkpoints`.
+          writing: False for those processes of a run that only read.
 
         Raises:
           CheckpointError: From what is within, which it is closed after in any case.
         """
         with quiet_when_full():
-            checkpoints = cls(folder, keep=keep)
+            checkpoints = cls(folder, keep=keep, writing=writing)
             try:
                 yield checkpoints
             except BaseException:
@@ -78,18 +87,22 @@ class Checkpoints:
             checkpoints.close()
 
     def save(self, state: TrainState, record: dict[str, Any], *, best: int | None) -> None:
-        """Saves in the background; a checkpoint that is not whole is never seen.
+        """Saves in the background, where the folder is open for writing; a checkpoint is seen only when it is whole.
 
         Args:
           state: One device's copy.
           record: What to know beside it; JSON values.
           best: The step of the best checkpoint, which is kept too if it is there; None if none has been tested.
         """
+        if not self._writing:
+            return
         self._best.step = best
         record = copy.deepcopy(record)  # it is written later, when the caller's may have changed
         self._manager.save(
             int(state.step),
-            args=ocp.args.Composite(state=ocp.args.StandardSave(_parts(state)), record=ocp.args.JsonSave(record)),
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(_on_host(_parts(state))), record=ocp.args.JsonSave(record)
+            ),
             force=True,
         )
 
@@ -112,7 +125,7 @@ class Checkpoints:
         if found is None:
             return None
         restored, step = found
-        for damaged in [s for s in self._manager.all_steps() if s > step]:
+        for damaged in [s for s in self._manager.all_steps() if s > step and self._writing]:
             # Out of the way, or the save of that step would fail.
             (self._folder / str(damaged)).rename(self._folder / f"damaged_{damaged}_{time.time_ns()}")
         self._manager.reload()
@@ -161,6 +174,21 @@ class Checkpoints:
         """Waits for a save in the background, then closes."""
         self.wait()
         self._manager.close()
+
+
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """Has orbax leave the other processes of a run alone: one of them writes, and each reads by itself."""
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    index = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process_{index}"
+    )
+
+
+def _on_host(tree: Any) -> Any:
+    """A copy in the host's memory where there are several processes: orbax writes no arrays of one of them alone."""
+    return tree if jax.process_count() == 1 else jax.device_get(tree)
 
 
 def _here() -> jax.sharding.Sharding:

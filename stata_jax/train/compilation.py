@@ -82,7 +82,13 @@ def _interruptibly(function: Callable[[], Any]) -> Any:
 
 
 def compile_when_called(mapped: Any) -> Callable[..., Any]:
-    """`compile_program` for a jitted function whose arguments always have the same shapes, when it is first called."""
+    """`compile_program` for a jitted function whose arguments always have the same shapes, when it is first called.
+
+    With several processes the function itself: a mapped program that is compiled ahead takes no arrays of one process.
+    """
+    if jax.process_count() > 1:
+        called: Callable[..., Any] = mapped
+        return called
     programs: list[jax.stages.Compiled] = []
 
     def call(*args: Any) -> Any:

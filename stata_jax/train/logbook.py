@@ -9,9 +9,9 @@ import optax
 from ml_collections import ConfigDict
 
 from stata_jax import stopping
-from stata_jax.train import balance, parallel, report
+from stata_jax.train import balance, parallel, processes, report
 from stata_jax.train.checkpoint import Checkpoints
-from stata_jax.train.metrics import MetricsWriter
+from stata_jax.train.metrics import MetricsWriter, NoMetrics
 from stata_jax.train.progress import Progress
 from stata_jax.train.state import TrainState
 from stata_jax.train.window import NonFiniteError, Window
@@ -32,7 +32,7 @@ class Logbook:
         measure: Callable[[TrainState], dict[str, float]],
         record: dict[str, Any],
         checkpoints: Checkpoints,
-        writer: MetricsWriter,
+        writer: MetricsWriter | NoMetrics,
         progress: Progress,
     ) -> None:
         """Begins where `record` ends.
@@ -50,6 +50,8 @@ class Logbook:
         self.settings, self.steps_per_epoch, self.schedule, self.measure = settings, steps_per_epoch, schedule, measure
         self.record, self.checkpoints, self.writer, self.progress = record, checkpoints, writer, progress
         self.accuracy: dict[str, float] | None = None
+        self._agreement = processes.Agreement()
+        self._stop: int | None = None  # the signal after which all processes end
         self._skips = settings.train.on_nonfinite == "skip"
         self._window = Window(
             batch_size=settings.train.batch_size, skips=self._skips, carried=record.pop("window", None)
@@ -79,6 +81,7 @@ class Logbook:
           Stopped: After a signal, when the state has been saved.
         """
         self._window.add(step, metrics)
+        self._stop = self._agreement.after_step()
         tested = step % (self.settings.eval.every_epochs * self.steps_per_epoch) == 0 or self._is_last(step)
         logged = tested or step % self.settings.train.log_every == 0
         saved = tested or self._saves(step)
@@ -96,7 +99,7 @@ class Logbook:
 
     def test(self, state: TrainState) -> None:
         """Tests a state; writes and says its accuracy, and keeps the best one in the record."""
-        stopping.check()
+        processes.check_alone()
         accuracy, step = self.measure(state), int(state.step)
         self.writer.write(step, {"epoch": self._epoch(step), "test": accuracy})
         whose = " (averaged weights)" if self.settings.train.ema_decay > 0 else ""
@@ -118,7 +121,7 @@ class Logbook:
         return (
             (steps > 0 and step % steps == 0)
             or 0 < 60 * minutes < time.monotonic() - self._saved_at
-            or stopping.requested() is not None
+            or self._stop is not None
         )
 
     def _write(self, step: int) -> None:
@@ -139,7 +142,7 @@ class Logbook:
                 self.record["untested"] = True
         best = self.record.get("best", {}).get("step")
         self.checkpoints.save(state, self.record | {"window": self._window.carry()}, best=best)
-        if (number := stopping.requested()) is not None:
+        if (number := self._stop or processes.requested_alone()) is not None:
             self.checkpoints.wait()
             raise stopping.Stopped(number, step=step)
         self.begin()

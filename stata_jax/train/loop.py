@@ -15,12 +15,13 @@ from ml_collections import ConfigDict
 from stata_jax import build, config, speed, stopping
 from stata_jax.data.protocol import Source
 from stata_jax.streams import Stream, stream_key
-from stata_jax.train import balance, compilation, conditions, parallel, report, reuse
+from stata_jax.train import balance, compilation, conditions, parallel, processes, report, reuse
 from stata_jax.train.checkpoint import CheckpointError, Checkpoints
 from stata_jax.train.disk import full_disk
 from stata_jax.train.evaluation import evaluate
+from stata_jax.train.lock import locked
 from stata_jax.train.logbook import Logbook
-from stata_jax.train.metrics import MetricsWriter, write_json
+from stata_jax.train.metrics import MetricsWriter, NoMetrics, write_json
 from stata_jax.train.progress import Progress
 from stata_jax.train.state import TrainState, count_parameters, initializer, weights
 
@@ -45,9 +46,11 @@ def train(settings: ConfigDict, workdir: str | os.PathLike[str], *, source: Sour
       DivergedError: If a step is not finite and `train.on_nonfinite` is `stop`, or too many in a row and it is `skip`.
       Stopped: After SIGTERM or SIGINT, when the state has been saved; a `KeyboardInterrupt`. Signals are handled so in
         the main thread alone, and only while this runs.
+      stopping.LostProcessError: If another process of the run has ended, see `stata_jax.train.processes`.
     """
     folder = config.prepare_workdir(workdir)
-    with stopping.on_signals(), _errors_of_a_sentence(folder):
+    lock = locked(folder) if processes.is_first() else contextlib.nullcontext()
+    with stopping.on_signals(), _errors_of_a_sentence(folder), lock:
         return _train(settings, folder, source)
 
 
@@ -59,9 +62,14 @@ def _train(settings: ConfigDict, workdir: pathlib.Path, source: Source | None) -
         reuse.check_start(settings)
     saved = reuse.check_continues(workdir, settings)
     run = _Run(settings, source)
-    with Checkpoints.opened(workdir / "checkpoints", keep=settings.checkpoint.keep) as checkpoints:
-        state, record = checkpoints.restore(run.fresh.shapes) or (None, {"compile": {}})
+    writing = processes.is_first()
+    with contextlib.ExitStack() as stack:
+        with processes.first_before_others("restore"):  # which clears away what a killed save has left
+            opened = Checkpoints.opened(workdir / "checkpoints", keep=settings.checkpoint.keep, writing=writing)
+            checkpoints = stack.enter_context(opened)
+            state, record = checkpoints.restore(run.fresh.shapes) or (None, {"compile": {}})
         start = 0 if state is None else int(state.step)
+        processes.check_same(start, what=f"checkpoints in {workdir} of the steps")
         if start > run.total_steps:
             raise config.ConfigError(
                 f"{workdir} holds a run of {start} steps, more than the {run.total_steps} of train.epochs="
@@ -78,8 +86,9 @@ def _train(settings: ConfigDict, workdir: pathlib.Path, source: Source | None) -
                     f"{workdir} holds a run that is finished with {start} steps, so {conditions.say(changes)} would "
                     "change nothing of it: leave that away, raise train.epochs, or name another folder with --workdir"
                 )
-        _write_changes(workdir, record.get("changes", []))
-        write_json(workdir / "config.json", json.loads(config.to_json(settings)))
+        if writing:
+            _write_changes(workdir, record.get("changes", []))
+            write_json(workdir / "config.json", json.loads(config.to_json(settings)))
         if state is None and settings.init_from:
             state = reuse.start_from(run.fresh.take(), settings)
         elif state is None:
@@ -94,11 +103,14 @@ def _train(settings: ConfigDict, workdir: pathlib.Path, source: Source | None) -
         if conditions.forget_best(record, changes, test_images=run.source.test_examples):
             print("the best accuracy is that on these test images, from here on: until now they were others")
             record["untested"] = record.get("untested", False) or start == run.total_steps
-        with _metrics_writer(workdir, start, untested=record.get("untested", False)) as writer:
-            state, record, accuracy = run.fit(state, record, checkpoints, writer)
+        untested = record.get("untested", False)
+        writer = _metrics_writer(workdir, start, untested=untested) if writing else NoMetrics()
+        stack.enter_context(writer)
+        state, record, accuracy = run.fit(state, record, checkpoints, writer)
     summary = report.summarise(settings, accuracy, record, parameters=count_parameters(state.params))
-    write_json(workdir / "summary.json", summary)
-    report.draw(settings, run.source, state, workdir / "tokens.png")
+    if writing:
+        write_json(workdir / "summary.json", summary)
+        report.draw(settings, run.source, state, workdir / "tokens.png")
     print(report.last_words(summary, workdir))
     return summary
 
@@ -131,13 +143,18 @@ class _Run:
 
         def batches() -> Iterator[Any]:
             for i in range(self.source.test_steps):
-                stopping.check()
+                processes.check_alone()
                 yield self.source.test_batch(i)
 
         return evaluate(self.test_step, variables, batches(), key=stream_key(self.settings.seed, Stream.TESTS))
 
     def compile(self, batch: Any, progress: Progress) -> tuple[Any, dict[str, Any]]:
         """Compiles the training step ahead of its first call, which is on that batch."""
+        if processes.several():  # a program that `jax.pmap` compiles ahead takes no arrays of one process alone
+            progress.note("the training step is compiled when it is called first ...")
+            self.fresh.settle()
+            processes.connect_devices()
+            return self.train_step, {}
         progress.note("compiling the training step (once; the next start finds it in the cache) ...")
         begin = time.perf_counter()
         lowered = self.train_step.lower(parallel.replicated_shapes(self.fresh.shapes), batch, self.key, *self.balance)
@@ -150,7 +167,11 @@ class _Run:
         return compiled, facts
 
     def fit(
-        self, state: TrainState | None, record: dict[str, Any], checkpoints: Checkpoints, writer: MetricsWriter
+        self,
+        state: TrainState | None,
+        record: dict[str, Any],
+        checkpoints: Checkpoints,
+        writer: MetricsWriter | NoMetrics,
     ) -> tuple[TrainState, dict[str, Any], dict[str, float]]:
         """Trains to the last step; returns the last state, the record saved with it and its accuracy.
 
@@ -202,7 +223,8 @@ class _Run:
 def _errors_of_a_sentence(workdir: pathlib.Path) -> Iterator[None]:
     """Within it, what the user can mend beside the config ends in one sentence too."""
     try:
-        yield
+        with processes.errors_of_others():
+            yield
     except config.ConfigError:
         raise
     except CheckpointError as error:

@@ -124,6 +124,19 @@ class MetricsWriter:
                 self.close()
 
 
+class NoMetrics:
+    """Stands for a `MetricsWriter` where another process writes."""
+
+    def write(self, step: int, values: Mapping[str, Any]) -> None:
+        """Writes nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
 def _flatten(values: Mapping[str, Any], prefix: str, out: dict[str, int | float | None]) -> None:
     """Puts the scalars of nested mappings into `out`, under their joined names."""
     for key, value in values.items():

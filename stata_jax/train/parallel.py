@@ -22,7 +22,7 @@ def on_all_devices(
       step: A per-device function that averages over `AXIS` itself.
       shared: How many arguments come after state and batch, which all devices share.
       donate: Arguments whose memory the result may take over.
-      devices: Which devices; all local ones if None.
+      devices: Which devices; all of all processes if None.
 
     Returns:
       The mapped function, compiled at its first call or by its `lower`.
@@ -47,15 +47,16 @@ def first_copy(tree: Any) -> Any:
 
 
 def device_names() -> str:
-    """How many devices the steps run on, and of what kind, such as `2 x cpu`."""
-    return f"{jax.local_device_count()} x {jax.devices()[0].device_kind}"
+    """How many devices the steps run on, of all processes, and of what kind, such as `2 x cpu`."""
+    return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
 
 
 def shard(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """Splits a batch over the devices: (B, ...) to (devices, B / devices, ...).
 
     Args:
-      batch: Arrays with the batch axis first; B is divisible by the number of devices.
+      batch: Arrays with the batch axis first; B is divisible by the number of devices. One of several processes has its
+        own part of the batch, and splits it over its own devices.
 
     Returns:
       The same arrays with a leading device axis.
