@@ -35,11 +35,12 @@ class Stopped(KeyboardInterrupt):
 
     Attributes:
       code: The exit code.
+      saved: Whether a step was saved, by all processes of the run at once.
     """
 
     def __init__(self, number: int, *, step: int | None = None) -> None:
         """Takes the signal, and the step that was saved; None if there was nothing to save."""
-        self.number = number
+        self.number, self.saved = number, step is not None
         self.code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_STOPPED
         where = "" if step is None else f", after step {step}, which is saved"
         super().__init__(f"stopped by {signal.Signals(number).name}{where}: the same command goes on from there")

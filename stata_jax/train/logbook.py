@@ -144,6 +144,7 @@ class Logbook:
         self.checkpoints.save(state, self.record | {"window": self._window.carry()}, best=best)
         if (number := self._stop or processes.requested_alone()) is not None:
             self.checkpoints.wait()
+            processes.wait("saved")  # by the first of them, which none may leave alone before
             raise stopping.Stopped(number, step=step)
         self.begin()
 

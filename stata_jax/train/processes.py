@@ -60,7 +60,12 @@ def watched() -> Iterator[None]:
     except OSError as error:
         raise ConfigError(f"--distributed: the first process of the run cannot be reached ({error})") from error
     watch = Watch(peers, lost=end_process)
-    yield
+    try:
+        yield
+    except stopping.Stopped as stop:
+        if stop.saved:  # then all processes end here
+            watch.done(last=is_first())
+        raise
     watch.done(last=is_first())
 
 
