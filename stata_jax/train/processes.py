@@ -22,7 +22,7 @@ _LAG = 2  # steps between a question to all processes and its answer, so that no
 def join(*, coordinator: str | None = None, count: int | None = None, index: int | None = None) -> None:
     """Joins the processes of a run; for before the first array, and once in a process.
 
-    Where all three are None, JAX reads them from Slurm, Kubernetes or MPI (with mpi4py).
+    Where all three are None, JAX reads them from Slurm or, with the package `kubernetes`, from Kubernetes.
 
     Args:
       coordinator: Address of the first process, `host:port`.
@@ -41,7 +41,7 @@ def join(*, coordinator: str | None = None, count: int | None = None, index: int
         why = str(error).strip().partition("\n")[0]
         raise ConfigError(
             f"--distributed: the processes of the run cannot be joined ({why}): give --coordinator=HOST:PORT, "
-            "--num_processes and --process_id where neither Slurm, Kubernetes nor MPI says them"
+            "--num_processes and --process_id where neither Slurm nor Kubernetes says them"
         ) from error
 
 

@@ -98,10 +98,13 @@ def test_a_signal_to_one_ends_all_with_the_same_step(tmp_path):
     assert f"after step {saved}, which is saved" in ends[0]
 
 
-@pytest.mark.parametrize("more", ["--coordinator=localhost:1", "--num_processes=2", "--process_id=0"])
-def test_flags_of_processes_alone(more, tmp_path, capsys):
-    assert main.main([f"--config={CONFIG}", f"--workdir={tmp_path}", more]) == 2
-    assert "are for --distributed: give that as well" in capsys.readouterr().err
+WHICH = ["--coordinator=localhost:1", "--num_processes=2", "--process_id=0"]
+
+
+@pytest.mark.parametrize("more", [WHICH, ["--distributed", *WHICH[:2]], ["--distributed", WHICH[2]]])
+def test_flags_of_processes_go_together(more, tmp_path, capsys):
+    assert main.main([f"--config={CONFIG}", f"--workdir={tmp_path}", *more]) == 2
+    assert "--process_id go together, and with --distributed" in capsys.readouterr().err
 
 
 def test_nobody_says_which_processes(tmp_path):
