@@ -32,7 +32,7 @@ def _is_number(value: object) -> bool:
 def whole(low: int, high: int | None = None, *, multiple: int = 1) -> Rule:
     """An integer within limits."""
     if multiple > 1:
-        text = f"must be a positive multiple of {multiple}"
+        text = f"must be a positive multiple of {multiple}" + ("" if high is None else f", at most {high}")
     else:
         text = (
             f"must be a whole number of at least {low}"

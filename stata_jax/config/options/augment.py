@@ -8,12 +8,12 @@ from stata_jax.registries import AUGMENTATIONS, CUTOUTS, RANDAUGMENTS
 OPTIONS = {
     "augment.flip": Option(False, SWITCH, FIXED,
         "Mirrors half of the images."),
-    "augment.crop_padding": Option(0, whole(0), FIXED,
+    "augment.crop_padding": Option(0, whole(0, 1_024), FIXED,
         "Pixels around an image, from which a crop of its size is cut; 0: no crops."),
     "augment.crop_scale": Option((1.0, 1.0), RANGE, FIXED,
         "imagenet, image_folder: least and most of an image's area in a random crop. At 1, the whole image is squeezed "
         "to a square, where its sides are not further apart than 3 to 4, and otherwise its middle up to that ratio."),
-    "augment.randaugment_count": Option(0, whole(0), FIXED,
+    "augment.randaugment_count": Option(0, whole(0, 100), FIXED,
         "RandAugment's operations on an image; 0: none."),
     "augment.randaugment_operations": Option("fifteen", one_of(RANDAUGMENTS), FIXED,
         "RandAugment's operations: timm's fifteen, or the five of Spikformer. The five, of its CIFAR recipe, are "

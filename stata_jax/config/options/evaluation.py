@@ -5,7 +5,7 @@ from stata_jax.config.rules import at_least, whole
 
 # fmt: off
 OPTIONS = {
-    "eval.batch_size": Option(200, whole(1), FREE,
+    "eval.batch_size": Option(200, whole(1, 1_048_576), FREE,
         "Examples of a test batch, over all devices. The last batch is padded and masked."),
     "eval.every_epochs": Option(1, whole(1), FREE,
         "Epochs between evaluations, at each of which there is a checkpoint."),

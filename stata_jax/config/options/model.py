@@ -8,16 +8,16 @@ from stata_jax.registries import DTYPES, FAMILIES, NEURONS
 OPTIONS = {
     "model.family": Option("spikingformer", name_in(FAMILIES), NETWORK,
         "spikformer, spikingformer, or sdt, the Spike-driven Transformer."),
-    "model.timesteps": Option(4, whole(1), FIXED,
+    "model.timesteps": Option(4, whole(1, 4_096), FIXED,
         "T, how often a static image is shown, and the frames of a recording."),
     # The first convolution of the stem has an eighth of the width.
-    "model.dim": Option(384, whole(1, multiple=8), NETWORK,
+    "model.dim": Option(384, whole(1, 65_536, multiple=8), NETWORK,
         "D, the token width."),
-    "model.depth": Option(4, whole(1), NETWORK,
+    "model.depth": Option(4, whole(1, 1_024), NETWORK,
         "L, the number of blocks."),
-    "model.heads": Option(12, whole(1), NETWORK,
+    "model.heads": Option(12, whole(1, 65_536), NETWORK,
         "h, the number of attention heads, a divisor of the width."),
-    "model.mlp_ratio": Option(4, whole(1), NETWORK,
+    "model.mlp_ratio": Option(4, whole(1, 256), NETWORK,
         "Hidden width of the MLP over the token width."),
     "model.pooling": Option("0011", text("must be four digits that are 0 or 1, such as 0011", "[01]{4}"), NETWORK,
         "Which of the four stages after the first convolution halve the image. Two pools make patches of 4x4 pixels "

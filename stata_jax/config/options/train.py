@@ -17,11 +17,11 @@ from stata_jax.registries import BATCH_NORMS, LOSSES, ON_NONFINITE, OPTIMIZERS, 
 
 # fmt: off
 OPTIONS = {
-    "train.epochs": Option(310, whole(1), RECORDED,
+    "train.epochs": Option(310, whole(1, 1_000_000), RECORDED,
         "Epochs in all: warm-up, cosine and cool-down."),
-    "train.batch_size": Option(192, whole(1), FIXED,
+    "train.batch_size": Option(192, whole(1, 1_048_576), FIXED,
         "Examples of an update, over all devices."),
-    "train.accumulate": Option(1, whole(1), RECORDED,
+    "train.accumulate": Option(1, whole(1, 1_048_576), RECORDED,
         "Micro-batches that each device's share of a batch is split into. They are computed one after the other, with "
         "one update for all: the memory of one of them, in more time. Each is normalised by its own statistics."),
     "train.optimizer": Option("adamw", one_of(OPTIMIZERS), FIXED,
@@ -34,14 +34,14 @@ OPTIONS = {
         "Epochs of the warm-up."),
     "train.warmup_learning_rate": Option(1e-5, at_least(0), RECORDED,
         "Learning rate at the first step."),
-    "train.cooldown_epochs": Option(0, whole(0), RECORDED,
+    "train.cooldown_epochs": Option(0, whole(0, 1_000_000), RECORDED,
         "Of train.epochs, the last ones, at the minimum rate. Recipes that give epochs and cool-down apart, such as "
         "300 and 10, have train.epochs 310 and train.cooldown_epochs 10 here."),
     "train.schedule_by": Option("step", one_of(SCHEDULES), RECORDED,
         "Whether the rate changes at every step or every epoch. step: the cosine starts where the warm-up ends; epoch: "
         "constant within an epoch, with a cosine that runs from epoch 0 behind the warm-up, as the published models "
         "were trained (timm)."),
-    "train.base_batch_size": Option(0, whole(0), RECORDED,
+    "train.base_batch_size": Option(0, whole(0, 1_048_576), RECORDED,
         "Batch size that the three rates are meant for; 0: they stand as they are. All of them are multiplied by "
         "batch_size / base_batch_size, the linear rule: k times the batch makes a k-th of the updates, and each goes k "
         "times as far. 0 is the default, for recipes give rates for their own batch, and with adaptive optimisers the "
@@ -83,11 +83,11 @@ OPTIONS = {
         "needs train.lean, and does so where the result is no narrower than the input, neurons follow, and each value "
         "is a sum of 1024 at most. Where it is a sum of 32 at most, as in a convolution of images, that is always "
         "done."),
-    "train.cpu_devices": Option(1, whole(1), RECORDED,
+    "train.cpu_devices": Option(1, whole(1, 1_024), RECORDED,
         "On a processor: as how many devices it works, each on its share of the batch. 1: one device that divides its "
         "matmuls among its threads. The devices draw random numbers of their own, so another number is another run; "
         "accelerators are all used, whatever this says."),
-    "train.cpu_threads": Option(0, whole(0), FREE,
+    "train.cpu_threads": Option(0, whole(0, 4_096), FREE,
         "On a processor: threads of each device. 0: one for each of several devices, and as many as there are cores "
         "for a single one. With one, sums are in the same order whatever the number of cores, and small networks are "
         "as fast."),
