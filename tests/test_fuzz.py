@@ -29,22 +29,71 @@ def words_of(key):
     return sorted({*WORDS.findall(OPTIONS[key].rule.possible), *WORDS.findall(OPTIONS[key].comment)})
 
 
+NEAR = [
+    "0",
+    "1",
+    "2",
+    "3",
+    "4",
+    "8",
+    "16",
+    "24",
+    "-1",
+    "0.1",
+    "0.5",
+    "0.9",
+    "1.5",
+    "1e-9",
+    "-0.0",
+    "1e308",
+    "nan",
+    "inf",
+]
+ODD = [
+    "",
+    " ",
+    "None",
+    "true",
+    "false",
+    "()",
+    "(",
+    "[1",
+    "os:system",
+    "a:b",
+    "0,0",
+    "0,1",
+    "0.2,1",
+    "1_0",
+    "0110",
+    "é",
+    "-",
+]
+
+
+@functools.cache
+def possible_of(key):
+    """Those of the near values that the option takes."""
+    defaults = config.defaults()
+
+    def is_possible(text):
+        try:
+            (value,) = config.parse_overrides(defaults, [f"--config.{key}={text}"]).values()
+        except config.ConfigError:
+            return False
+        return OPTIONS[key].rule.is_possible(value)
+
+    default = OPTIONS[key].default
+    typed = "None" if default is None else str(default).strip("()")
+    return [typed, *filter(is_possible, [*NEAR, *ODD, *words_of(key)])]
+
+
 def values_of(key):
-    """Values of an option as they are typed: near and far, of its type and of another."""
-    default = str(OPTIONS[key].default)
-    numbers = st.one_of(
-        st.sampled_from(
-            ["0", "1", "2", "3", "4", "8", "16", "-1", "0.5", "1.5", "1e-9", "-0.0", "1e308", "nan", "inf"]
-        ),
-        st.integers(-(2**70), 2**70).map(str),
-        st.integers(0, 64).map(str),
-        st.floats().map(str),
-    )
+    """Values of an option as they are typed: mostly possible ones, or near and far, of its type and of another."""
+    numbers = st.one_of(st.integers(-(2**70), 2**70), st.integers(0, 64), st.floats()).map(str)
     tuples = st.lists(st.integers(-1, 5), max_size=4).map(lambda items: ",".join(map(str, items)) or "()")
-    odd = st.sampled_from(
-        ["", " ", "None", "true", "False", "()", "(", "[1", "os:system", "a:b", "0,0", "1_0", "é", "-"]
-    )
-    return st.one_of(st.just(default), numbers, tuples, odd, st.sampled_from(words_of(key)), st.text(max_size=8))
+    words = st.sampled_from([*NEAR, *ODD, *words_of(key)])
+    wild = st.one_of(numbers, tuples, words, st.text(max_size=8))
+    return st.integers(0, 7).flatmap(lambda die: st.sampled_from(possible_of(key)) if die else wild)
 
 
 CASES = st.lists(

@@ -25,8 +25,11 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+_LARGEST = 3e38  # what float32 holds
+
+
 def _is_number(value: object) -> bool:
-    return (_is_whole(value) or isinstance(value, float)) and math.isfinite(value)  # type: ignore[arg-type]
+    return (_is_whole(value) or isinstance(value, float)) and -_LARGEST <= value <= _LARGEST  # type: ignore[operator]
 
 
 def whole(low: int, high: int | None = None, *, multiple: int = 1) -> Rule:
