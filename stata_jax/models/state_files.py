@@ -2,6 +2,7 @@
 
 import argparse
 import pathlib
+import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 _WRAPPINGS = ("state_dict", "model", "model_state_dict", "net", "state_dict_ema", "model_ema")  # the first counts
 _PREFIXES = ("module", "_orig_mod", "model")  # DataParallel, torch.compile, and a model within another
+_LARGEST = 2**33  # bytes of a file's arrays when unpacked: twice what a billion parameters have
 _PROFILED = ("total_ops", "total_params")  # buffers that thop leaves in every module
 
 
@@ -85,6 +87,10 @@ def write_safetensors(state: Mapping[str, np.ndarray], path: pathlib.Path) -> No
 
 
 def _read_npz(path: pathlib.Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > _LARGEST:
+        raise StateFileError(f"{path} would be {unpacked} bytes unpacked, of {_LARGEST} at most")
     with np.load(path) as arrays:
         return {name: arrays[name] for name in arrays.files}
 

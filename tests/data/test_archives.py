@@ -7,6 +7,7 @@ import zipfile
 
 import pytest
 
+from stata_jax.data.readers import archives
 from stata_jax.data.readers.archives import list_files, read_files
 
 FILES = {"a/1.bin": b"one" * 100, "a/b/2.bin": bytes(range(256)) * 20, "3.bin": b""}
@@ -92,3 +93,46 @@ def test_a_tar_cut_between_blocks_is_found(tmp_path):
     path.write_bytes(gzip.compress(whole[:1536]))  # within the second file
     with pytest.raises(ValueError, match="is cut off or damaged"):
         list(read_files(path, lambda name: True))
+
+
+@pytest.mark.parametrize("form", ["zip", "tar"])
+def test_a_file_that_would_fill_the_memory_is_refused_before_it_is_unpacked(tmp_path, form):
+    """A gigabyte and a byte, which takes a thousandth of that in the archive."""
+    size = archives.LARGEST + 1
+    if form == "zip":
+        path = tmp_path / "bomb.zip"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("bomb", b"")
+        content = bytearray(path.read_bytes())
+        at = content.rindex(b"PK\x01\x02")  # the central directory's entry says the unpacked size
+        content[at + 24 : at + 28] = size.to_bytes(4, "little")
+        path.write_bytes(content)
+    else:
+        path = tmp_path / "bomb.tar.gz"
+        member = tarfile.TarInfo("bomb")
+        member.size = size
+        path.write_bytes(gzip.compress(member.tobuf()))
+    with pytest.raises(ValueError, match=rf"bomb in it would be {size} bytes, of {archives.LARGEST} at most"):
+        list(read_files(path, lambda name: True))
+
+
+def test_names_that_lead_out_of_the_archive_are_names_and_no_places(tmp_path, monkeypatch):
+    """Files are read into memory: nothing is written, whatever an archive calls them, and links are passed over."""
+    monkeypatch.chdir(tmp_path)
+    names = ["../out", "/tmp/out", "a/../../out"]
+    with zipfile.ZipFile("a.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, b"x")
+    with tarfile.open("a.tar", "w") as archive:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = 1
+            archive.addfile(member, io.BytesIO(b"x"))
+        link = tarfile.TarInfo("link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"
+        archive.addfile(link)
+    before = sorted(path.name for path in tmp_path.parent.iterdir())
+    for path in (tmp_path / "a.zip", tmp_path / "a.tar"):
+        assert [name for name, _ in read_files(path, lambda name: True)] == names
+    assert sorted(path.name for path in tmp_path.parent.iterdir()) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar", "a.zip"]

@@ -9,6 +9,7 @@ from cifar_files import tar_gz
 from imagenet_files import tar
 
 from stata_jax.data.protocol import DataError
+from stata_jax.data.readers import archives
 from stata_jax.data.readers.tar import fetch, members, places
 
 FILES = {"folder/a": b"a" * 700, "b": b"", "folder/c": bytes(range(256)) * 5}
@@ -82,3 +83,10 @@ def test_a_failed_download_names_the_address(tmp_path):
     with pytest.raises(DataError, match="file:///no/such/file could not be downloaded"):
         fetch("file:///no/such/file", tmp_path / "here", md5="0123")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_member_that_would_fill_the_memory_is_refused():
+    member = tarfile.TarInfo("bomb")
+    member.size = archives.LARGEST + 1
+    with pytest.raises(DataError, match=rf"x\.tar cannot be read: bomb in it would be {member.size} bytes"):
+        read(member.tobuf())

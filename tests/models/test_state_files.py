@@ -1,8 +1,10 @@
 """Reading files of weights: wrappings, prefixes, formats and damage."""
 
 import argparse
+import io
 import sys
 import types
+import zipfile
 
 import numpy as np
 import pytest
@@ -149,3 +151,26 @@ def test_mistakes_are_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", FakeTorch({"epoch": 3}))
     with pytest.raises(StateFileError, match="holds no weights, but epoch"):
         read_state(tmp_path / "a.pth")
+
+
+def test_arrays_that_would_fill_the_memory_are_refused(tmp_path):
+    """Twelve gigabytes, by the entries of the archive."""
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, a=np.zeros(3), b=np.zeros(3), c=np.zeros(3))
+    content, at = bytearray(path.read_bytes()), -1
+    while (at := content.find(b"PK\x01\x02", at + 1)) >= 0:  # an entry says at most four gigabytes
+        content[at + 24 : at + 28] = (2**32 - 2).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(StateFileError, match=r"bomb\.npz would be 12884901882 bytes unpacked, of 8589934592 at most"):
+        read_state(path)
+
+
+def test_a_header_does_not_get_memory_that_the_file_does_not_have(tmp_path):
+    path = tmp_path / "header.npz"
+    file = io.BytesIO()
+    np.save(file, np.zeros(4, np.float32))
+    content = file.getvalue().replace(b"'shape': (4,), ", b"'shape': (4" + b"0" * 11 + b",),")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", content)
+    with pytest.raises(StateFileError, match=r"header\.npz cannot be read as \.npz"):
+        read_state(path)

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError, struct.error, ValueError)
 
 
+LARGEST = 2**30  # bytes of a file in an archive, when unpacked: more than any of the data sets has
+
+
 def read_files(path: pathlib.Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
     """Reads the files whose names are wanted.
 
@@ -23,7 +26,7 @@ def read_files(path: pathlib.Path, wanted: Callable[[str], bool]) -> Iterator[tu
       Names and contents.
 
     Raises:
-      ValueError: the archive is cut off or damaged.
+      ValueError: the archive is cut off or damaged, or a file in it is larger than `LARGEST`.
     """
     read = _read_folder if path.is_dir() else _read_zip if path.suffix == ".zip" else _read_tar
     files = read(path, wanted)
@@ -48,6 +51,12 @@ def list_files(path: pathlib.Path) -> list[str]:
     return names
 
 
+def check_size(name: str, size: int) -> None:
+    """Raises ValueError where a file in an archive would take more memory than `LARGEST`, which it says beforehand."""
+    if size > LARGEST:
+        raise ValueError(f"{name} in it would be {size} bytes, of {LARGEST} at most")
+
+
 def _read_folder(path: pathlib.Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
     for file in sorted(path.rglob("*")):
         name = file.relative_to(path).as_posix()
@@ -59,6 +68,7 @@ def _read_zip(path: pathlib.Path, wanted: Callable[[str], bool]) -> Iterator[tup
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             if not member.is_dir() and wanted(member.filename):
+                check_size(member.filename, member.file_size)
                 yield member.filename, archive.read(member)
 
 
@@ -66,6 +76,7 @@ def _read_tar(path: pathlib.Path, wanted: Callable[[str], bool]) -> Iterator[tup
     with tarfile.open(path) as archive:
         for member in archive:
             if member.isfile() and wanted(member.name):
+                check_size(member.name, member.size)
                 file = archive.extractfile(member)
                 assert file is not None  # it is a file
                 yield member.name, file.read()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from stata_jax.data.protocol import DataError
+from stata_jax.data.readers.archives import check_size
 
 _CHUNK = 1 << 20  # bytes read at once
 _TIMEOUT = 30  # seconds without an answer
@@ -37,6 +38,10 @@ def members(file: IO[bytes], *, name: str) -> Iterator[tuple[str, bytes]]:
     """
     with _told(name), tarfile.open(fileobj=file) as archive:
         for member in _files(archive, name):
+            try:
+                check_size(member.name, member.size)
+            except ValueError as error:
+                raise DataError(f"{name} cannot be read: {error}") from error
             contents = archive.extractfile(member)
             assert contents is not None
             yield member.name, contents.read()
