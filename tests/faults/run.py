@@ -158,7 +158,7 @@ def signalled(trial: Try, number: signal.Signals, codes: set[int]) -> str:
         folder = trial.workdir / "checkpoints" / saved[1]
         check(folder.is_dir(), f"step {saved[1]} was reported saved and is not there")
         return "stopped after a step, which is there"
-    return "had ended already" if code == 0 else "ended before a step was saved"
+    return "had ended already" if code == 0 else "killed" if code == -9 else "ended before a step was saved"
 
 
 def kill(trial: Try) -> str:
