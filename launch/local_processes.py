@@ -23,15 +23,14 @@ def free_port() -> int:
         return port
 
 
-def start(count: int, command: Sequence[str]) -> list[subprocess.Popen[str]]:
-    """Starts the processes; the output of all but the first is piped."""
+def start(count: int, command: Sequence[str], *, into: list["subprocess.Popen[str]"]) -> None:
+    """Starts the processes, and adds them to a list; the output of all but the first is piped."""
     address = f"127.0.0.1:{free_port()}"
-    started = []
     for index in range(count):
         flags = ["--distributed", f"--coordinator={address}", f"--num_processes={count}", f"--process_id={index}"]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if index else {}
-        started.append(subprocess.Popen([*command, *flags], text=True, **pipes))
-    return started
+        # In sessions of their own: Ctrl-C in a terminal would come to them twice, from there and from here.
+        into.append(subprocess.Popen([*command, *flags], text=True, start_new_session=True, **pipes))
 
 
 def show(index: int, lines: IO[str]) -> None:
@@ -45,9 +44,10 @@ def main(argv: Sequence[str]) -> int:
     if len(argv) < 2 or not argv[0].isdigit() or int(argv[0]) < 1:
         print(__doc__, file=sys.stderr)
         return 2
-    processes = start(int(argv[0]), argv[1:])
+    processes: list[subprocess.Popen[str]] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: [process.send_signal(number) for process in processes])
+    start(int(argv[0]), argv[1:], into=processes)
     shown = [
         threading.Thread(target=show, args=(index, process.stdout), daemon=True)
         for index, process in enumerate(processes)

@@ -20,8 +20,8 @@ if [[ -z "$count" || -z "$index" ]]; then
     echo "error: the environment says neither size nor rank: start this with mpirun" >&2
     exit 2
 fi
-if [[ -n "$on_node" && -z "${CUDA_VISIBLE_DEVICES:-}" ]]; then
-    export CUDA_VISIBLE_DEVICES="$on_node" # each process of a node has its own GPU
+if [[ -n "$on_node" ]]; then
+    export JAX_LOCAL_DEVICE_IDS="$on_node" # each process of a node has its own GPU, of those that are visible
 fi
 exec python -m stata_jax.main --distributed --coordinator="$coordinator" --num_processes="$count" \
     --process_id="$index" "$@"

@@ -14,9 +14,15 @@ from stata_jax import config, speed
 from stata_jax.config.table import as_help
 from stata_jax.data.protocol import DataError
 from stata_jax.errors import ConfigError
-from stata_jax.stopping import EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_STOPPED, DivergedError, LostProcessError, Stopped
-
-EXIT_ERROR = 2  # a mistake of the user's
+from stata_jax.stopping import (
+    EXIT_DIVERGED,
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    EXIT_STOPPED,
+    DivergedError,
+    LostProcessError,
+    Stopped,
+)
 
 CONFIG_HELP = "a file such as configs/digits.py, or the name of a shipped config such as digits (needed)"
 

@@ -4,6 +4,7 @@ Flags only. Everything that the user can get wrong is checked before JAX is impo
 """
 
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,6 +40,12 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, str | None, dict[str, Any] |
     given = [value is not None for value in which.values()]
     if any(given) and not (all(given) and flags.distributed):
         raise ConfigError("--coordinator, --num_processes and --process_id go together, and with --distributed")
+    if all(given):
+        if not re.fullmatch(r".+:\d+", flags.coordinator):
+            raise ConfigError(f"--coordinator is {flags.coordinator!r}, but it must be HOST:PORT")
+        if not 0 <= flags.process_id < flags.num_processes:
+            last = flags.num_processes - 1
+            raise ConfigError(f"--process_id is {flags.process_id}, but --num_processes leaves 0 to {last}")
     return cli.load_config(flags.config, flag_overrides), flags.workdir, which if flags.distributed else None
 
 

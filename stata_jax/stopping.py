@@ -12,6 +12,10 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+from stata_jax.data.protocol import DataError
+from stata_jax.errors import ConfigError
+
+EXIT_ERROR = 2  # a mistake of the user's
 EXIT_DIVERGED = 3
 # EX_TEMPFAIL of sysexits.h, "try again later": the code on which a scheduler is to start the same command again. It is
 # neither that of a mistake, after which that would be in vain, nor 143, with which a process ends that has saved
@@ -28,6 +32,13 @@ class DivergedError(ArithmeticError):
 
 class LostProcessError(RuntimeError):
     """Another process of the run has ended; the message is one sentence for the user."""
+
+
+def exit_code(error: Exception) -> int:
+    """The exit code of a command that an error ends: a run that diverged, a mistake of the user's, or a bug."""
+    if isinstance(error, DivergedError):
+        return EXIT_DIVERGED
+    return EXIT_ERROR if isinstance(error, (ConfigError, DataError)) else 1
 
 
 class Stopped(KeyboardInterrupt):

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stata_jax import cli
+from stata_jax.config.options import OPTIONS
 from stata_jax.errors import ConfigError
 from stata_jax.paths import expand
 from stata_jax.train import reuse
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
 _IMAGES = 10
+_SAME = ("model.pooling", "model.timesteps")
+_MAY_DIFFER = ("data.data_dir", "data.manual_dir", "data.train_examples", "data.num_classes", "data.workers")
 
 
 def draw(
@@ -45,7 +48,7 @@ def draw(
     """
     settings = [reuse.settings_for(workdir, overrides) for workdir in workdirs]
     for workdir, each in zip(workdirs, settings, strict=True):
-        for key in ("data.source", "data.image_size", "data.test_seed", "model.pooling"):
+        for key in [*_SAME, *(key for key in OPTIONS if key.startswith("data.") and key not in _MAY_DIFFER)]:
             if each[key] != settings[0][key]:
                 raise ConfigError(f"{workdir} has {key}={each[key]}, but {workdirs[0]} has {settings[0][key]}")
 

@@ -50,7 +50,10 @@ def test_what_is_there_is_collected(tmp_path):
 def ran(script, *arguments, **environment):
     """What a script hands over to the program at its end, which is taken for `python` and for `srun`."""
     folder = pathlib.Path(environment["HOME"])
-    for name, words in {"python": "", "srun": '[[ "$1" == --kill* ]] && shift 2; '}.items():
+    for name, words in {
+        "python": "",
+        "srun": '[[ "$*" == "--kill-on-bad-exit=0 --cpus-per-task=8 python "* ]] || exit 9; shift 3; ',
+    }.items():
         (folder / name).write_text(f"#!/usr/bin/env bash\n{words}printf '%s\\n' \"$@\"\n")
         (folder / name).chmod(0o755)
     path = f"{folder}:{os.environ['PATH']}"
@@ -74,7 +77,7 @@ FLAGS = ["--config=digits", "--workdir=somewhere", "--config.train.epochs=3"]
 
 
 def test_slurm_s_command_line(tmp_path):
-    code, words, _ = ran("slurm.sbatch", *FLAGS, HOME=str(tmp_path), SLURM_JOB_ID="1")
+    code, words, _ = ran("slurm.sbatch", *FLAGS, HOME=str(tmp_path), SLURM_JOB_ID="1", SLURM_CPUS_PER_TASK="8")
     settings, workdir, which = parsed(words)
     assert code == 0 and (settings.train.epochs, workdir) == (3, "somewhere")
     assert which == {"coordinator": None, "count": None, "index": None}  # which JAX reads from Slurm

@@ -14,12 +14,17 @@ from stata_jax.train.metrics import write_json
 from stata_jax.train.state import create_state
 
 PLAIN = {"sparsity.anchor": False, "align.alpha": 0.0, "align.beta": 0.0}
-CELLS = {"random": {"sparsity.metric": "random"}, "l1": {"sparsity.metric": "l1"}, "dense": {"sparsity.keep_rate": 1.0}}
+CELLS = {
+    "random": {"sparsity.metric": "random"},
+    "l1": {"sparsity.metric": "l1"},
+    "dense": {"sparsity.keep_rate": 1.0},
+    "others": {"sparsity.metric": "l1", "data.digits.clutter": 3},
+}
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Folders of three runs with fresh weights."""
+    """Folders of runs with fresh weights."""
     root = tmp_path_factory.mktemp("runs")
     base = config.load(small_runs.CONFIG)
     for name, cell in CELLS.items():
@@ -63,6 +68,7 @@ def test_it_leaves_a_picture(runs, tmp_path):
         (["{}/missing"], "{}/missing holds no run: there is no config.json in it"),
         (["{}/l1/seed0", "{}/l1/seed0"], "RUN is '{}/l1/seed0,{}/l1/seed0', but each may be there once"),
         (["{}/l1/seed0", "{}/dense/seed0"], "{}/dense/seed0 keeps all tokens, so that there is nothing to draw"),
+        (["{}/l1/seed0", "{}/others/seed0"], "{}/others/seed0 has data.digits.clutter=3, but {}/l1/seed0 has 8"),
         (["{}/l1/seed0", "--images=0"], "--images is 0, but it must be at least 1"),
         (["{}/l1/seed0", "--imags=2"], "unknown argument --imags=2: did you mean --images?"),
     ],

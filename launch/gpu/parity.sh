@@ -12,9 +12,10 @@ end=$((SECONDS + seconds)) status=0
 mkdir -p "$out"
 export JAX_COMPILATION_CACHE_DIR="$out/compiled" JAX_PLATFORMS="${JAX_PLATFORMS:-}"
 
-timeout --signal=TERM --kill-after=20 "$((seconds / 2))" python -m pytest -q tests/models/test_parity.py \
+timeout --signal=TERM --kill-after=20 "$((seconds / 2 + 1))" python -m pytest -q tests/models/test_parity.py \
     --junitxml="$out/parity.xml" || status=$?
-timeout --signal=TERM --kill-after=60 "$((end - SECONDS))" python -m stata_jax.main --config=configs/digits.py \
+left=$((end - SECONDS))
+timeout --signal=TERM --kill-after=60 "$((left > 1 ? left : 1))" python -m stata_jax.main --config=configs/digits.py \
     --workdir="$out/digits/seed0" "$@" || status=$?
 python launch/gpu/collect.py "$out" >"$out/parity.json"
 exit "$status"

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,8 @@ from stata_jax.errors import ConfigError
 from stata_jax.train import parallel
 from stata_jax.train.watch import Watch, accept, connect, end_process, listen
 
+# What collectives say where another process is gone, and memory that is full or a program that is wrong does not.
+_OF_A_LOST_PROCESS = ("UNAVAILABLE", "ABORTED", "DEADLINE_EXCEEDED", "CANCELLED", "Gloo", "NCCL", "onnection")
 _ADDRESS_BYTES = 512
 _LAG = 2  # steps between a question to all processes and its answer, so that nobody waits for it
 
@@ -36,7 +39,9 @@ def join(*, coordinator: str | None = None, count: int | None = None, index: int
     jax.config.update("jax_enable_preemption_service", False)
     jax.config.update("jax_enable_recoverability", True)
     try:
-        jax.distributed.initialize(coordinator, count, index)
+        # Where all is said, another way to start processes that is also there has no say.
+        method = None if coordinator is None else "deactivate"
+        jax.distributed.initialize(coordinator, count, index, cluster_detection_method=method)
     except (ValueError, RuntimeError) as error:
         why = str(error).strip().partition("\n")[0]
         raise ConfigError(
@@ -66,6 +71,10 @@ def watched() -> Iterator[None]:
         if stop.saved:  # then all processes end here
             watch.done(last=is_first())
         raise
+    except Exception as error:
+        if not isinstance(error, stopping.LostProcessError):
+            watch.failed(stopping.exit_code(error))
+        raise
     watch.done(last=is_first())
 
 
@@ -75,12 +84,13 @@ def _connections() -> list[socket.socket]:
 
     server = listen() if is_first() else None
     port = server.getsockname()[1] if server else 0
-    address = json.dumps([port, socket.gethostname(), _own_address()]).encode()
+    address = json.dumps([secrets.token_hex(16), port, socket.gethostname(), _own_address()]).encode()
     told = multihost_utils.broadcast_one_to_all(np.frombuffer(address.ljust(_ADDRESS_BYTES), np.uint8))
+    token, port, *hosts = json.loads(np.asarray(told, np.uint8).tobytes())
     if server:
-        return accept(server, jax.process_count() - 1)
-    port, *hosts = json.loads(np.asarray(told, np.uint8).tobytes())
-    return [connect(["127.0.0.1", *hosts] if socket.gethostname() in hosts else hosts, port)]
+        return accept(server, jax.process_count() - 1, token=token.encode())
+    hosts = ["127.0.0.1", *hosts] if socket.gethostname() in hosts else hosts
+    return [connect(hosts, port, token=token.encode())]
 
 
 def _own_address() -> str:
@@ -207,7 +217,7 @@ def errors_of_others() -> Iterator[None]:
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        if not several():
+        if not several() or not any(word in str(error) for word in _OF_A_LOST_PROCESS):
             raise
         why = str(error).strip().partition("\n")[0][:200]
         raise stopping.LostProcessError(

@@ -46,6 +46,11 @@ def train(line):
     return done.stdout
 
 
+def children(process):
+    listed = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return list(map(int, listed.read_text().split())) if process.poll() is None else []
+
+
 def metrics(workdir):
     """All numbers of a run but its speed."""
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
@@ -86,10 +91,11 @@ def test_a_signal_to_one_ends_all_with_the_same_step(tmp_path):
         while not (written.exists() and b'"test/' in written.read_bytes()):
             assert process.poll() is None and time.monotonic() < patience
             time.sleep(0.2)
-        children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        os.kill(int(children[1]), signal.SIGTERM)
+        os.kill(children(process)[1], signal.SIGTERM)
         _, errors = process.communicate(timeout=120)
     finally:
+        for pid in children(process):
+            os.kill(pid, signal.SIGKILL)
         process.kill()
     assert process.returncode == 75
     ends = [line.removeprefix("[1] ") for line in errors.splitlines() if "stopped by SIGTERM" in line]
@@ -105,6 +111,18 @@ WHICH = ["--coordinator=localhost:1", "--num_processes=2", "--process_id=0"]
 def test_flags_of_processes_go_together(more, tmp_path, capsys):
     assert main.main([f"--config={CONFIG}", f"--workdir={tmp_path}", *more]) == 2
     assert "--process_id go together, and with --distributed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("which", "message"),
+    [
+        (["--coordinator=node1", "--num_processes=2", "--process_id=0"], "--coordinator is 'node1', but it must be HO"),
+        (["--coordinator=node1:1", "--num_processes=2", "--process_id=2"], "--process_id is 2, but --num_processes l"),
+    ],
+)
+def test_impossible_processes(which, message, tmp_path, capsys):
+    assert main.main([f"--config={CONFIG}", f"--workdir={tmp_path}", "--distributed", *which]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_nobody_says_which_processes(tmp_path):

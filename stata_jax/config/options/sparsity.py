@@ -21,7 +21,8 @@ OPTIONS = {
     "sparsity.slots": Option("sorted", one_of(SLOTS), FIXED,
         "Order of the kept tokens: sorted, or stable, where a token keeps its slot."),
     "sparsity.rescale": Option(False, SWITCH, NETWORK,
-        "Attention behind a pruning is multiplied by tokens before over tokens left, as its sum has no softmax."),
+        "Multiplies attention behind a pruning by (tokens before) / (tokens left), because a sum without a softmax "
+        "shrinks with the number of tokens."),
     "sparsity.pool": Option("all", one_of(POOLS), NETWORK,
         "Mean before the head: all (with the anchor) or tokens (without)."),
     "sparsity.anchor_init": Option(2.0, at_least(0), FIXED,

@@ -52,7 +52,7 @@ def list_files(path: pathlib.Path) -> list[str]:
 
 
 def check_size(name: str, size: int) -> None:
-    """Raises ValueError where a file in an archive would take more memory than `LARGEST`, which it says beforehand."""
+    """Raises ValueError where a file in an archive is larger than `LARGEST`, by what the archive says of it."""
     if size > LARGEST:
         raise ValueError(f"{name} in it would be {size} bytes, of {LARGEST} at most")
 
