@@ -35,7 +35,7 @@ def _agreement(argv: Sequence[str]) -> None:
     for family in families:
         if family not in STYLES:
             raise ConfigError(f"--families names {family!r}, but PyTorch's networks are {', '.join(STYLES)}")
-    cli.each_once("--families", families)
+    cli.each_once("--families", ",".join(families), families)
     if flags.perturb != 0 and not LEAST <= flags.perturb < 1:
         raise ConfigError(f"--perturb is {flags.perturb}, but it must be 0, or from {LEAST} to less than 1")
     folder = None if flags.output is None else config.prepare_workdir(flags.output)

@@ -30,7 +30,7 @@ def _benchmark(argv: Sequence[str]) -> None:
     keep_rates = cli.numbers("--keep_rates", flags.keep_rates, float, "numbers such as 1,0.2")
     cli.at_least(flags, rounds=1, in_a_row=1)
     kernels = [] if flags.kernels is None else flags.kernels.split(",")
-    cli.each_once("--kernels", kernels)
+    cli.each_once("--kernels", ",".join(kernels), kernels)
     result = measure(
         flags.model,
         keep_rates=keep_rates,

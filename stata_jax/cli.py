@@ -143,14 +143,14 @@ def numbers(flag: str, text: str, kind: type, expected: str, *, once: bool = Fal
     except ValueError as error:
         raise ConfigError(f"{flag} is {text!r}, but it must be {expected}") from error
     if once:
-        each_once(flag, found)
+        each_once(flag, text, found)
     return found
 
 
-def each_once(flag: str, values: Sequence[object]) -> None:
-    """Raises ConfigError where the value of a flag, a list with commas, has something twice."""
+def each_once(flag: str, text: str, values: Sequence[object]) -> None:
+    """Raises ConfigError where the value of a flag, a text that lists values, has one of them twice."""
     if len(set(values)) < len(values):
-        raise ConfigError(f"{flag} is {','.join(map(str, values))!r}, but each may be there once")
+        raise ConfigError(f"{flag} is {text!r}, but each may be there once")
 
 
 def at_least(flags: argparse.Namespace, **least: int) -> None:

@@ -117,7 +117,7 @@ def _visualize(argv: Sequence[str]) -> None:
     cli.at_least(flags, images=1)
     if not flags.workdirs:
         raise ConfigError("name at least one RUN, the folder of a run")
-    cli.each_once("RUN", flags.workdirs)
+    cli.each_once("RUN", ",".join(flags.workdirs), flags.workdirs)
     from stata_jax import config
 
     overrides = config.parse_overrides(reuse.read_settings(flags.workdirs[0]), flag_overrides)

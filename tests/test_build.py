@@ -54,6 +54,7 @@ def test_every_model_and_sparsity_key_reaches_the_model():
         "sparsity.prune_at": (0, 2),
         "sparsity.slots": "stable",
         "sparsity.pool": "tokens",
+        "sparsity.rescale": True,
         "sparsity.anchor_init": 3.0,
     }
     settings = common.get_config()
@@ -225,7 +226,7 @@ def test_optimizer_takes_every_option():
 
 
 def test_a_share_that_micro_batches_do_not_divide(monkeypatch):
-    monkeypatch.setattr(jax, "local_device_count", lambda: 4)
+    monkeypatch.setattr(jax, "device_count", lambda: 4)
     settings = config.apply_overrides(common.get_config(), {"train.accumulate": 96})
     config.check(settings)
     build.check_devices(settings, parts=("eval",))

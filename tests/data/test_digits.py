@@ -178,9 +178,9 @@ def test_processes_share_the_batches(source):
 
 def test_batches_are_compiled_once(source):
     source.train_batch(0, 0), source.test_batch(0)
-    sizes = [f._cache_size() for f in (source_module._draw_train_batch, source_module._draw_test_batch)]
+    sizes = [f._cache_size() for f in (source_module._draw_train_batch, source_module.draw_batch)]
     source.train_batch(3, 2), source.test_batch(2), source.train_batch(np.int64(1), np.int32(1))
-    assert sizes == [f._cache_size() for f in (source_module._draw_train_batch, source_module._draw_test_batch)]
+    assert sizes == [f._cache_size() for f in (source_module._draw_train_batch, source_module.draw_batch)]
 
 
 def test_no_batch_beyond_the_last(source):
