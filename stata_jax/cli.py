@@ -14,15 +14,7 @@ from stata_jax import config, speed
 from stata_jax.config.table import as_help
 from stata_jax.data.protocol import DataError
 from stata_jax.errors import ConfigError
-from stata_jax.stopping import (
-    EXIT_DIVERGED,
-    EXIT_ERROR,
-    EXIT_INTERRUPTED,
-    EXIT_STOPPED,
-    DivergedError,
-    LostProcessError,
-    Stopped,
-)
+from stata_jax.stopping import EXIT_INTERRUPTED, EXIT_STOPPED, DivergedError, LostProcessError, Stopped, exit_code
 
 CONFIG_HELP = "a file such as configs/digits.py, or the name of a shipped config such as digits (needed)"
 
@@ -194,13 +186,10 @@ def run(program: Callable[[Sequence[str]], int | None], argv: Sequence[str] | No
         return program(sys.argv[1:] if argv is None else argv) or 0
     except (ConfigError, DataError) as error:
         print("error:", *str(error).split(), file=sys.stderr)
-        return EXIT_ERROR
-    except DivergedError as error:
+        return exit_code(error)
+    except (DivergedError, LostProcessError) as error:
         print("error:", error, file=sys.stderr)
-        return EXIT_DIVERGED
-    except LostProcessError as error:
-        print("error:", error, file=sys.stderr)
-        return EXIT_STOPPED
+        return exit_code(error)
     except Stopped as stop:
         print(stop, file=sys.stderr)
         return stop.code
@@ -229,11 +218,11 @@ def leave(main: Callable[[], int]) -> NoReturn:
     """
     try:
         code = main()
-    except Exception:
+    except Exception as error:
         if not _is_one_of_several():
             raise
         traceback.print_exc()
-        code = 1
+        code = exit_code(error)
     if code in (EXIT_STOPPED, EXIT_INTERRUPTED) or (code and _is_one_of_several()):
         for stream in (sys.stdout, sys.stderr):
             stream.flush()

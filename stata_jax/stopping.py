@@ -35,9 +35,11 @@ class LostProcessError(RuntimeError):
 
 
 def exit_code(error: Exception) -> int:
-    """The exit code of a command that an error ends: a run that diverged, a mistake of the user's, or a bug."""
+    """The exit code of a command that an error ends; that of a bug for an error that is told in no sentence."""
     if isinstance(error, DivergedError):
         return EXIT_DIVERGED
+    if isinstance(error, LostProcessError):
+        return EXIT_STOPPED
     return EXIT_ERROR if isinstance(error, (ConfigError, DataError)) else 1
 
 

@@ -9,16 +9,12 @@ import os
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from stata_jax import cli
 from stata_jax.config.options import OPTIONS
 from stata_jax.errors import ConfigError
 from stata_jax.paths import expand
 from stata_jax.train import reuse
-
-if TYPE_CHECKING:
-    from ml_collections import ConfigDict
 
 _IMAGES = 10
 _SAME = ("model.pooling", "model.timesteps")
@@ -55,8 +51,10 @@ def draw(
     import numpy as np
 
     from stata_jax import build
+    from stata_jax.streams import Stream, stream_key
     from stata_jax.tools.pictures import draw_beside
     from stata_jax.tools.sheets import still_pictures
+    from stata_jax.train.report import look, patches_across
 
     for workdir, each in zip(workdirs, settings, strict=True):
         if not build.placement(each)[0]:
@@ -64,11 +62,12 @@ def draw(
     build.processor(settings[0])
     source = build.source(settings[0])
     batch = np.asarray(source.test_batch(0)["image"][:images])
-    kept = {
-        name: _kept(workdir, each, batch)
-        for name, workdir, each in zip(_names(workdirs), workdirs, settings, strict=True)
-    }
-    side = settings[0].data.image_size // 2 ** settings[0].model.pooling.count("1")
+    kept = {}
+    for name, workdir, each in zip(_names(workdirs), workdirs, settings, strict=True):
+        variables, _ = reuse.read_variables(workdir)
+        _, positions = look(each, variables, batch, key=stream_key(each.seed, Stream.TESTS))
+        kept[name] = positions[max(positions)]
+    side = patches_across(settings[0])
     try:
         draw_beside(expand(output), still_pictures(batch), kept, grid=(side, side))
     except OSError as error:
@@ -76,35 +75,19 @@ def draw(
     return f"{output}: {len(batch)} test images, tokens kept by {', '.join(kept)}"
 
 
-def _kept(workdir: str | os.PathLike[str], settings: "ConfigDict", images: Any) -> Any:
-    """The patches that a run keeps of images behind its last pruning, (T, B, K)."""
-    import jax
-
-    from stata_jax import build
-    from stata_jax.streams import Stream, stream_key
-
-    variables, _ = reuse.read_variables(workdir)
-    model, as_input = build.model(settings), build.model_input(settings)
-
-    @jax.jit
-    def look(images: jax.Array) -> jax.Array:
-        positions = model.apply(variables, as_input(images), key=stream_key(settings.seed, Stream.TESTS))[1][
-            "positions"
-        ]
-        last: jax.Array = positions[max(positions)]
-        return last
-
-    return jax.device_get(look(images))
-
-
 def _names(workdirs: Sequence[str | os.PathLike[str]]) -> list[str]:
     """What tells the folders apart: their paths without the parts that all have in common at their ends."""
     paths = [pathlib.Path(expand(workdir)).absolute().parts for workdir in workdirs]
-    while len(set(paths)) > 1 and all(len(path) > 1 for path in paths) and len({path[0] for path in paths}) == 1:
+    if len(paths) == 1:
+        return [paths[0][-1]]
+    backwards = _without_common_start([path[::-1] for path in _without_common_start(paths)])
+    return ["/".join(path[::-1]) for path in backwards]
+
+
+def _without_common_start(paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    while all(len(path) > 1 for path in paths) and len({path[0] for path in paths}) == 1:
         paths = [path[1:] for path in paths]
-    while len(set(paths)) > 1 and all(len(path) > 1 for path in paths) and len({path[-1] for path in paths}) == 1:
-        paths = [path[:-1] for path in paths]
-    return ["/".join(path if len(set(paths)) > 1 else path[-1:]) for path in paths]
+    return paths
 
 
 def _visualize(argv: Sequence[str]) -> None:

@@ -9,17 +9,9 @@ import types
 
 import jax
 import pytest
-from small_runs import CONFIG, FLAGS, assert_same_state, final_state, run, untimed
+from small_runs import CONFIG, FLAGS, LIMITED, assert_same_state, final_state, run, untimed
 
 from stata_jax.train.disk import full_disk, quiet_when_full
-
-# Files that grow beyond a limit are what a process without rights can have of a full disk.
-LIMITED = """
-import resource, runpy, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
-sys.argv = sys.argv[2:]
-runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-"""
 
 
 @pytest.fixture(scope="module")

@@ -151,7 +151,6 @@ def draw_beside(
     networks: Mapping[str, np.ndarray],
     *,
     grid: tuple[int, int],
-    title: str | None = None,
 ) -> None:
     """Writes a PNG with a row of images, and below it one for each of several networks with the tokens that it keeps.
 
@@ -161,10 +160,9 @@ def draw_beside(
       networks: By name the patches that a network keeps, integers (T, B, K), row-major on the grid, without the anchor.
         A patch is the paler the fewer timesteps keep it.
       grid: Rows and columns of the patch grid.
-      title: Line above the picture.
     """
     images = np.clip(np.broadcast_to(np.asarray(images, np.float64), (*np.shape(images)[:3], 3)), 0.0, 1.0)
-    figure, axes = _panels(1 + len(networks), len(images), title)
+    figure, axes = _panels(1 + len(networks), len(images), None)
     for axis, image in zip(axes[0], images, strict=True):
         axis.imshow(image, interpolation="nearest")
     for row, (name, positions) in zip(axes[1:], networks.items(), strict=True):

@@ -1,6 +1,7 @@
 """The processes that train one model together: starting them, and what they must agree on."""
 
 import contextlib
+import functools
 import json
 import os
 import secrets
@@ -142,7 +143,9 @@ def connect_devices() -> None:
         jax.block_until_ready(_largest_of_all()(ones, ones))
 
 
+@functools.cache
 def _largest_of_all() -> Any:
+    """The mapped program for the largest number of all devices, compiled once."""
     return parallel.on_all_devices(lambda number, _: jax.lax.pmax(number, parallel.AXIS), shared=0)
 
 
@@ -193,7 +196,6 @@ class Agreement:
 
     def __init__(self) -> None:
         self._asked: list[Any] = []
-        self._largest = _largest_of_all()
 
     def after_step(self) -> int | None:
         """The signal after which all processes end with this step, or None."""
@@ -201,7 +203,7 @@ class Agreement:
         if not several():
             return number
         flags = np.full(jax.local_device_count(), number or 0, np.int32)
-        self._asked.append(self._largest(flags, flags))
+        self._asked.append(_largest_of_all()(flags, flags))
         if len(self._asked) <= _LAG:
             return None
         return int(self._asked.pop(0)[0]) or None

@@ -19,7 +19,7 @@ from stata_jax.train.window import MOST_SKIPPED
 _PICTURED = 8  # test images in the picture of kept tokens
 
 
-def _grid(settings: ConfigDict) -> int:
+def patches_across(settings: ConfigDict) -> int:
     """Patches along a side of the image."""
     return int(settings.data.image_size // 2 ** settings.model.pooling.count("1"))
 
@@ -27,7 +27,7 @@ def _grid(settings: ConfigDict) -> int:
 def _tokens(settings: ConfigDict) -> tuple[tuple[int, int], ...]:
     """Tokens in attention and in the MLP of each block."""
     return tokens_per_block(
-        tokens=_grid(settings) ** 2,
+        tokens=patches_across(settings) ** 2,
         depth=settings.model.depth,
         keep_rate=settings.sparsity.keep_rate,
         prune_at=build.placement(settings)[0],
@@ -111,25 +111,43 @@ def summarise(
     }
 
 
+def look(
+    settings: ConfigDict, variables: Any, images: np.ndarray, *, key: jax.Array | None = None
+) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """What a network says of images, and which patches it keeps of them.
+
+    Args:
+      settings: A config.
+      variables: Its `params` and `batch_stats`.
+      images: As the source gives them, batch first.
+      key: A JAX random key, for the metric `random` alone.
+
+    Returns:
+      Predicted classes (B,), and by pruning block the patches that are kept, (T, B, K).
+    """
+    model, as_input = build.model(settings), build.model_input(settings)
+
+    @jax.jit
+    def apply(variables: Any, images: jax.Array) -> tuple[jax.Array, dict[int, jax.Array]]:
+        logits, aux = model.apply(variables, as_input(images), key=key)
+        return logits.argmax(-1), aux["positions"]
+
+    seen: tuple[np.ndarray, dict[int, np.ndarray]] = jax.device_get(apply(variables, images))
+    return seen
+
+
 def draw(settings: ConfigDict, source: Source, state: TrainState, path: pathlib.Path) -> None:
     """Draws which tokens each timestep of each pruning block keeps of some test images."""
     if not build.placement(settings)[0]:
         return
     batch = source.test_batch(0)
     images = np.asarray(batch["image"][:_PICTURED])
-    model, as_input = build.model(settings), build.model_input(settings)
-
-    @jax.jit
-    def look(variables: Any, images: jax.Array) -> tuple[jax.Array, dict[int, jax.Array]]:
-        logits, aux = model.apply(variables, as_input(images))
-        return logits.argmax(-1), aux["positions"]
-
-    predictions, positions = jax.device_get(look(weights(state), images))
+    predictions, positions = look(settings, weights(state), images)
     draw_tokens(
         path,
         still_pictures(images),
         [(block, kept) for block, kept in sorted(positions.items())],
-        grid=(_grid(settings), _grid(settings)),
+        grid=(patches_across(settings), patches_across(settings)),
         labels=np.asarray(batch["label"][:_PICTURED]),
         predictions=predictions,
         corners=np.asarray(batch["corner"][:_PICTURED]) if "corner" in batch else None,

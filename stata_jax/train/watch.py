@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from stata_jax.stopping import EXIT_STOPPED
 
-_DONE = b"\0"  # an exit code; another one is that of an error
+_DONE = 0  # an exit code; another one is that of an error
 _PATIENCE = 60.0  # seconds until all processes are connected, and for one to end by an error that all have in common
 # Where a machine is gone without a word: silence for 10 s, then three unanswered questions 10 s apart.
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
@@ -51,23 +51,24 @@ class Watch:
         Args:
           last: Whether to wait until they have ended: JAX's coordinator has to.
         """
-        for peer in self._peers:
-            with contextlib.suppress(OSError):  # it is done, too, and gone
-                peer.sendall(_DONE)
+        self._say(_DONE)
         if last:
             for thread in self._threads:
                 thread.join(_PATIENCE)
 
     def failed(self, code: int) -> None:
         """Tells the others that an error ends this process, with its exit code."""
+        self._say(code)
+
+    def _say(self, code: int) -> None:
         for peer in self._peers:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # it is gone, too
                 peer.sendall(bytes([code]))
 
     def _listen(self, peer: socket.socket) -> None:
         with peer:
             said = _received(peer)
-            if said != _DONE:
+            if said != bytes([_DONE]):
                 self._lost(said[0] if said else None)
             _received(peer)  # which comes when that process ends
 

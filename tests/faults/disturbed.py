@@ -16,6 +16,7 @@ import local_processes
 import numpy as np
 import picture_folders
 import small_runs
+from child_processes import children
 
 ROOT = pathlib.Path(__file__).parents[2]
 PATIENCE = 300  # seconds that a run may take
@@ -56,8 +57,8 @@ class Setting:
         for _ in range(2):  # the second time with compiled programs
             shutil.rmtree(self.reference, ignore_errors=True)
             begin = time.monotonic()
-            done = self.run(self.reference)
-            check(done.returncode == 0, f"the undisturbed run failed: {done.stderr[-500:]}")
+            code, errors = self.run(self.reference)
+            check(code == 0, f"the undisturbed run failed: {errors[-500:]}")
             self.seconds = time.monotonic() - begin
         self.half = folder / "half"  # a run whose last two steps are undone
         shutil.copytree(self.reference, self.half)
@@ -70,13 +71,14 @@ class Setting:
         local = [sys.executable, local_processes.__file__, str(self.processes)]
         return main if self.processes == 1 else [*local, *main]
 
-    def start(self, workdir: pathlib.Path, *more: str) -> "subprocess.Popen[str]":
+    def start(self, command: Sequence[str], **environment: str) -> "subprocess.Popen[str]":
+        """Starts a command, in this environment but for what is given."""
         pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-        return subprocess.Popen(self.command(workdir, *more), env=self.environment, text=True, cwd=ROOT, **pipes)
+        return subprocess.Popen(command, env=self.environment | environment, text=True, cwd=ROOT, **pipes)
 
-    def run(self, workdir: pathlib.Path, *more: str) -> "subprocess.CompletedProcess[str]":
-        process = self.start(workdir, *more)
-        return subprocess.CompletedProcess(process.args, *ended(process))
+    def run(self, workdir: pathlib.Path, *more: str) -> tuple[int, str]:
+        """Exit code and errors of the whole command."""
+        return ended(self.start(self.command(workdir, *more)))
 
     def result(self, workdir: pathlib.Path) -> tuple[list[np.ndarray], list[dict[str, object]], float]:
         state = [np.asarray(leaf) for leaf in jax.tree.leaves(small_runs.final_state(workdir))]
@@ -85,8 +87,8 @@ class Setting:
 
     def finish(self, workdir: pathlib.Path) -> None:
         """Gives the same command again, and compares."""
-        done = self.run(workdir)
-        check(done.returncode == 0, f"the same command ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+        code, errors = self.run(workdir)
+        check(code == 0, f"the same command ended with {code}: {errors.strip()[-300:]}")
         state, lines, top1 = self.result(workdir)
         check(len(state) == len(self.expected[0]), "the last state has other parts")
         check(all(map(np.array_equal, state, self.expected[0])), "the last state differs")
@@ -94,17 +96,8 @@ class Setting:
         check(top1 == self.expected[2], "the accuracy differs")
 
 
-def children(process: "subprocess.Popen[str]") -> list[int]:
-    """The processes that a process has started and that still run."""
-    listed = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    try:
-        return [int(pid) for pid in listed.read_text().split()]
-    except OSError:
-        return []
-
-
-def ended(process: "subprocess.Popen[str]", *, within: float = PATIENCE) -> tuple[int, str, str]:
-    """Exit code, output and errors of a process, which must end."""
+def ended(process: "subprocess.Popen[str]", *, within: float = PATIENCE) -> tuple[int, str]:
+    """Exit code and errors of a process, which must end."""
     try:
         _, errors = process.communicate(timeout=within)
     except subprocess.TimeoutExpired:
@@ -113,7 +106,7 @@ def ended(process: "subprocess.Popen[str]", *, within: float = PATIENCE) -> tupl
         process.kill()
         raise FaultError(f"it still runs after {within:.0f} s") from None
     check("Traceback" not in errors or process.returncode < 0, f"there is a traceback: {errors[-500:]}")
-    return process.returncode, "", errors
+    return process.returncode, errors
 
 
 class Try:
@@ -121,6 +114,10 @@ class Try:
 
     def __init__(self, setting: Setting, workdir: pathlib.Path, drawn: random.Random) -> None:
         self.setting, self.workdir, self.drawn = setting, workdir, drawn
+
+    def start(self, **environment: str) -> "subprocess.Popen[str]":
+        """Starts the run, in the setting's environment but for what is given."""
+        return self.setting.start(self.setting.command(self.workdir), **environment)
 
     def moment(self) -> float:
         """A moment of the run, in seconds from its start."""

@@ -5,18 +5,14 @@ import pathlib
 import re
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 
-from disturbed import ROOT, Try, check, children, ended
+from child_processes import children
+from disturbed import ROOT, Try, check, ended
+from small_runs import LIMITED
 
 BOUND = 60  # seconds in which a process must end whose companion is gone
-# Files that grow beyond a limit are what a process without rights can have of a full disk.
-LIMITED = (
-    "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), -1)); "
-    "sys.argv = sys.argv[2:]; runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
-)
 CLOCK = """
 import random, time
 told, drawn = time.time, random.Random({seed})
@@ -29,11 +25,11 @@ time.time = time_of_day
 """
 
 
-def signalled(trial: Try, number: signal.Signals, codes: set[int]) -> str:
-    process = trial.setting.start(trial.workdir)
+def signalled(trial: Try, number: signal.Signals, codes: set[int], **environment: str) -> str:
+    process = trial.start(**environment)
     time.sleep(trial.moment())
     process.send_signal(number)
-    code, _, errors = ended(process)
+    code, errors = ended(process)
     check(code in codes, f"it ended with {code}: {errors[-300:]}")
     if saved := re.search(r"after step (\d+), which is saved", errors):
         folder = trial.workdir / "checkpoints" / saved[1]
@@ -60,7 +56,7 @@ def interrupt(trial: Try) -> str:
 
 def kill_while_saving(trial: Try) -> str:
     """kill -9 while a checkpoint is being written."""
-    process = trial.setting.start(trial.workdir)
+    process = trial.start()
     folder, after = trial.workdir / "checkpoints", trial.drawn.randrange(1, 5)
     seen: set[str] = set()
     while process.poll() is None and len(seen) < after:
@@ -116,11 +112,7 @@ def full_disk(trial: Try) -> str:
     limit = int(10 ** trial.drawn.uniform(3, 5))
     command = trial.setting.command(trial.workdir)
     command[1:2] = ["-c", LIMITED, str(limit)]
-    environment = trial.setting.environment | {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9"}
-    process = subprocess.Popen(
-        command, env=environment, cwd=ROOT, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    code, _, errors = ended(process)
+    code, errors = ended(trial.setting.start(command, JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="1e9"))
     check(code in (0, 2), f"it ended with {code}: {errors[-300:]}")
     check(code == 0 or "error:" in errors.splitlines()[-1], f"its last line is no sentence: {errors[-300:]}")
     return "there was room" if code == 0 else "ended in a sentence"
@@ -129,21 +121,21 @@ def full_disk(trial: Try) -> str:
 def diverged(trial: Try) -> str:
     """A step that is not finite."""
     trial.from_half()
-    done = trial.setting.run(trial.workdir, "--config.train.learning_rate=1e38")
-    check(done.returncode == 3, f"it ended with {done.returncode}: {done.stderr[-300:]}")
-    check(done.stderr.splitlines()[-1].startswith("error:"), "its last line is no sentence")
+    code, errors = trial.setting.run(trial.workdir, "--config.train.learning_rate=1e38")
+    check(code == 3, f"it ended with {code}: {errors[-300:]}")
+    check(errors.splitlines()[-1].startswith("error:"), "its last line is no sentence")
     return "ended with exit code 3"
 
 
 def second_run(trial: Try) -> str:
     """A second run in the folder of the first."""
-    first = trial.setting.start(trial.workdir)
+    first = trial.start()
     time.sleep(trial.moment())
-    second = trial.setting.run(trial.workdir)
-    code, _, errors = ended(first)
-    codes = sorted((code, second.returncode))
-    check(codes in ([0, 0], [0, 2]), f"they ended with {codes}: {errors[-300:]} {second.stderr[-300:]}")
-    refused = errors if code else second.stderr
+    second_code, second_errors = trial.setting.run(trial.workdir)
+    code, errors = ended(first)
+    codes = sorted((code, second_code))
+    check(codes in ([0, 0], [0, 2]), f"they ended with {codes}: {errors[-300:]} {second_errors[-300:]}")
+    refused = errors if code else second_errors
     check(codes == [0, 0] or "is in use by a run" in refused, f"the refused one said: {refused[-300:]}")
     return "one was refused" if codes == [0, 2] else "one came after the other"
 
@@ -153,12 +145,7 @@ def clock(trial: Try) -> str:
     folder = trial.workdir.with_name(trial.workdir.name + "_clock")
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(CLOCK.format(seed=trial.drawn.randrange(2**31)))
-    environment = dict(trial.setting.environment)
-    try:
-        trial.setting.environment["PYTHONPATH"] = f"{folder}{os.pathsep}{ROOT}"
-        return signalled(trial, signal.SIGTERM, {75, -15, 0})
-    finally:
-        trial.setting.environment = environment
+    return signalled(trial, signal.SIGTERM, {75, -15, 0}, PYTHONPATH=f"{folder}{os.pathsep}{ROOT}")
 
 
 def cache(trial: Try) -> str:
@@ -167,7 +154,7 @@ def cache(trial: Try) -> str:
     kept = trial.setting.folder / "compiled_before"
     shutil.copytree(compiled, kept)
     what = trial.drawn.choice(["deleted", "cut short", "closed"])
-    process = trial.setting.start(trial.workdir)
+    process = trial.start()
     try:
         time.sleep(trial.moment())
         if what == "deleted":
@@ -177,7 +164,7 @@ def cache(trial: Try) -> str:
         else:
             for path in compiled.iterdir():
                 os.truncate(path, path.stat().st_size // 2)
-        code, _, errors = ended(process)
+        code, errors = ended(process)
         check(code == 0, f"it ended with {code}: {errors[-300:]}")
         trial.setting.finish(trial.workdir)
     finally:
@@ -191,14 +178,14 @@ def cache(trial: Try) -> str:
 
 def companion(trial: Try) -> str:
     """One of two processes is killed at any moment after they have joined."""
-    process = trial.setting.start(trial.workdir)
+    process = trial.start()
     begin = time.monotonic()
     while process.poll() is None and not (trial.workdir / "config.json").exists():
         time.sleep(0.01)
     time.sleep(trial.drawn.uniform(0, max(0.0, trial.setting.seconds - (time.monotonic() - begin))))
     if pids := children(process):
         os.kill(trial.drawn.choice(pids), signal.SIGKILL)
-    code, _, errors = ended(process, within=BOUND)
+    code, errors = ended(process, within=BOUND)
     if code == 0:
         return "had ended already"
     told = "another process of this run has ended" in errors
@@ -211,14 +198,14 @@ def picture(trial: Try) -> str:
     pictures = sorted((trial.setting.folder / "pictures" / "train").rglob("*.png"))
     chosen, what = trial.drawn.choice(pictures), trial.drawn.choice(["vanished", "changed"])
     content = chosen.read_bytes()
-    process = trial.setting.start(trial.workdir)
+    process = trial.start()
     try:
         time.sleep(trial.moment())
         if what == "vanished":
             chosen.unlink()
         else:
             chosen.write_bytes(content[: len(content) // 2])
-        code, _, errors = ended(process)
+        code, errors = ended(process)
     finally:
         process.kill()
         chosen.write_bytes(content)

@@ -27,6 +27,13 @@ SMALL = {
     "checkpoint.every_steps": 2,
 }
 FLAGS = sweep_grids.flags(SMALL)
+# Files that grow beyond a limit are what a process without rights can have of a full disk.
+LIMITED = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+sys.argv = sys.argv[2:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
 
 
 def run(workdir, *more):

@@ -13,7 +13,8 @@ import time
 
 import numpy as np
 import pytest
-from small_runs import CONFIG, FLAGS
+from child_processes import children
+from small_runs import CONFIG, FLAGS, untimed
 
 from stata_jax import evaluate, main
 from stata_jax.train.lock import FILE, locked
@@ -46,17 +47,6 @@ def train(line):
     return done.stdout
 
 
-def children(process):
-    listed = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    return list(map(int, listed.read_text().split())) if process.poll() is None else []
-
-
-def metrics(workdir):
-    """All numbers of a run but its speed."""
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if "per_second" not in name} for line in lines]
-
-
 def assert_close(one, other):
     assert [line.keys() for line in one] == [line.keys() for line in other]
     for a, b in zip(one, other, strict=True):
@@ -69,7 +59,7 @@ def test_two_processes_train_as_one_does(network, tmp_path):
     said = train(together(2, tmp_path / "2x2", network, 2))
     assert said.count("test top-1") == 1 and "devices  4 x cpu" in said  # one of them speaks
     train(command(tmp_path / "1x4", network, 4))
-    apart, alone = metrics(tmp_path / "2x2"), metrics(tmp_path / "1x4")
+    apart, alone = untimed(tmp_path / "2x2"), untimed(tmp_path / "1x4")
     assert_close(apart, alone)
     tests = [line for line in apart if "test/images" in line]
     assert len(tests) == 5 and all(line["test/images"] == 25 for line in tests)
@@ -79,7 +69,7 @@ def test_two_processes_train_as_one_does(network, tmp_path):
     if ALL:
         for devices in (1, 2):  # the devices draw random numbers of their own, of which this run has none
             train(command(tmp_path / f"1x{devices}", network, devices))
-            assert_close(metrics(tmp_path / f"1x{devices}"), alone)
+            assert_close(untimed(tmp_path / f"1x{devices}"), alone)
 
 
 def test_a_signal_to_one_ends_all_with_the_same_step(tmp_path):
